@@ -1,0 +1,1 @@
+"""Watches long-running remote tasks until they end, and tells."""

@@ -1,0 +1,57 @@
+"""What is told to the world after it has been committed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from poller.domain.state import TERMINAL, Flag, State
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A task went from one state to another, ``at`` epoch seconds.
+
+    ``ordinal`` numbers a task's transitions from 1 and ``transition_id`` is made of nothing else but the task's name,
+    its first sight and it, so the same transition has the same id however often it is told. ``initial``: the first
+    answer ever was an end already.
+    """
+
+    transition_id: str
+    ordinal: int
+    task: str
+    provider: str
+    operation: str
+    source: State
+    target: State
+    at: float
+    run: int
+    raw_status: str | None = None
+    progress: float | None = None
+    message: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    duration: float | None = None
+    request_id: str | None = None
+    initial: bool = False
+    labels: Mapping[str, str] | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the new state is an end."""
+        return self.target in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """A flag of a task rose or cleared, ``at`` epoch seconds.
+
+    ``message`` tells the last failure for an unreachable one, if any of its polls failed since the last answer.
+    """
+
+    task: str
+    provider: str
+    operation: str
+    flag: Flag
+    raised: bool
+    at: float
+    state: State
+    message: str | None = None

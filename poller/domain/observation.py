@@ -1,0 +1,71 @@
+"""What one poll brought: an answer, or which kind of no answer."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from poller.domain.state import State
+
+
+class Outcome(StrEnum):
+    """What came of a poll."""
+
+    ANSWERED = "answered"
+    MISSING = "missing"
+    UNRECOGNIZED = "unrecognized"
+    REJECTED = "rejected"
+    UNREACHABLE = "unreachable"
+    THROTTLED = "throttled"
+    UNAUTHORIZED = "unauthorized"
+
+
+TELLS_STATUS = frozenset({Outcome.ANSWERED, Outcome.MISSING})
+"""The outcomes that tell about the task itself."""
+
+REFUSALS = frozenset({Outcome.THROTTLED, Outcome.UNAUTHORIZED})
+"""The outcomes that concern the connection, not this poll: its task is due again as soon as the connection may be used."""
+
+OPENS = TELLS_STATUS | {Outcome.UNRECOGNIZED, Outcome.REJECTED}
+"""The outcomes that show a connection works: the provider read the request and replied to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subtasks:
+    """A task's parts: how many there are, how many have ended well, and the names of those that failed."""
+
+    total: int
+    done: int
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A poll that did not tell the task's status, kept to be shown."""
+
+    outcome: Outcome
+    at: float
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one attempt brought. Times are epoch seconds, progress 0 to 100, ``retry_after`` seconds to wait as asked.
+
+    ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
+    the next. ``rule`` tells which rule of the spec decided, ``code`` the provider's error code.
+    """
+
+    outcome: Outcome
+    state: State | None = None
+    raw_status: str | None = None
+    progress: float | None = None
+    message: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    duration: float | None = None
+    subtasks: Subtasks | None = None
+    run_id: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    http_status: int | None = None
+    code: str | None = None
+    rule: str | None = None

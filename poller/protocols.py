@@ -1,0 +1,218 @@
+"""Every seam of the program on one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from poller.domain.events import FlagChange, Transition
+from poller.domain.observation import Observation
+from poller.domain.task import Contact, Entry, Status, Task
+
+
+class Clock(Protocol):
+    """Where the shell reads the time that the domain is given."""
+
+    def now(self) -> float:
+        """Wall clock, epoch seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """The event loop's own clock, seconds; what is planned is planned on it."""
+        ...
+
+
+class Provider(Protocol):
+    """One connection to a provider's API."""
+
+    async def poll(self, entry: Entry) -> Observation:
+        """One attempt at asking for the task's status. Never raises on account of the provider or the network."""
+        ...
+
+    @property
+    def credentials_version(self) -> int:
+        """A number that changes when the credentials do, as of their last use."""
+        ...
+
+    def renew_credentials(self) -> None:
+        """Looks whether other credentials are to be had, and uses them from now on."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A task as the store holds it: the identity it was stored under, what was known, and how the asking went at ``saved_at``."""
+
+    name: str
+    provider: str
+    operation: str
+    params: Mapping[str, str]
+    status: Status
+    contact: Contact
+    saved_at: float
+    next_poll_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one step changed and the store must not lose: the task now, and the transition if there was one."""
+
+    task: Task
+    transition: Transition | None = None
+    flags: tuple[FlagChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What ticks: flushed for readers now and then, lost without harm."""
+
+    name: str
+    contact: Contact
+    next_poll_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one commit writes: all of it or nothing. ``told`` are the ids of transitions that every emitter has been given."""
+
+    at: float
+    changes: Sequence[Change] = ()
+    pulses: Sequence[Pulse] = ()
+    told: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.pulses or self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionPage:
+    """Some transitions, newest first, and where the next page starts; None at the end."""
+
+    transitions: Sequence[Transition]
+    next_cursor: str | None
+
+
+class Store(Protocol):
+    """What is durable. Every method may raise `poller.domain.errors.StoreError`.
+
+    A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is committed here is
+    owned here.
+    """
+
+    async def open(self) -> None:
+        """Migrates and takes hold of the store; StoreLockedError when another daemon holds it."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the store; what was committed stays."""
+        ...
+
+    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
+        """Makes ``entries`` the watchlist and gives back what is known of those already stored, by name.
+
+        An entry never stored is stored as unknown, first seen ``now``. An entry under a known name that means another task (`Entry.same_task`)
+        loses what was known. A stored task that is no longer among the entries is marked as unwatched, and keeps what is known of it.
+        """
+        ...
+
+    async def commit(self, batch: Batch) -> None:
+        """Writes the batch in one transaction. A transition whose id is already stored is not stored again."""
+        ...
+
+    async def untold(self) -> Sequence[Transition]:
+        """The transitions that were committed and not marked as told, oldest first."""
+        ...
+
+    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+        """Transitions of one task or of all, newest first. ValueError for a cursor that this store did not give out."""
+        ...
+
+
+class Emitter(Protocol):
+    """One receiver of what happened, told after the commit. Quick, and never raises."""
+
+    def transition(self, transition: Transition) -> None:
+        """A task changed its state. May be told again with the same ``transition_id`` after a crash."""
+        ...
+
+    def flag(self, change: FlagChange) -> None:
+        """A flag rose or cleared."""
+        ...
+
+
+class PollObserver(Protocol):
+    """Who counts the polls. Quick, and never raises."""
+
+    def polled(self, entry: Entry, seen: Observation, duration: float, lag: float) -> None:
+        """A poll took ``duration`` seconds and was sent ``lag`` seconds later than planned."""
+        ...
+
+
+class WatchedTask(Protocol):
+    """A task that is being watched, as pages and metrics show it."""
+
+    @property
+    def task(self) -> Task:
+        """The task as it is now."""
+        ...
+
+    @property
+    def next_poll_at(self) -> float | None:
+        """When it is to be polled next, epoch seconds; None when it is polled no more."""
+        ...
+
+
+class ConnectionView(Protocol):
+    """A provider connection, as pages and metrics show it."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in the config file."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Polls sent and not yet come back."""
+        ...
+
+    @property
+    def due(self) -> int:
+        """Polls that wait for rate, slot or the end of a pause."""
+        ...
+
+    @property
+    def paused(self) -> str | None:
+        """The refusal on whose account no polls, or one at a time, go out: throttled, unauthorized; None when there was none."""
+        ...
+
+
+class Watching(Protocol):
+    """What is being watched right now: what pages, the API and metrics read."""
+
+    def tasks(self) -> Sequence[WatchedTask]:
+        """Every task to be shown, sorted by name; finished ones are left out when their retention is over."""
+        ...
+
+    def find(self, name: str) -> WatchedTask | None:
+        """The task of that name, if it is to be shown."""
+        ...
+
+    def connections(self) -> Sequence[ConnectionView]:
+        """Every provider connection."""
+        ...
+
+    def operations(self) -> Sequence[tuple[str, str]]:
+        """Every (provider, operation) that some entry of the watchlist names."""
+        ...
+
+    def stalled(self) -> Sequence[str]:
+        """What makes no progress though it should, one sentence each; empty while all is well. No provider's doing is ever named here."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the watchlist is loaded and the store open."""
+        ...

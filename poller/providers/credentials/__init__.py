@@ -1,0 +1,1 @@
+"""What authenticates a request: the forms credentials take, and where they come from."""

@@ -1,0 +1,161 @@
+"""Expressions into a JSON answer: JMESPath, compiled once, with keys folded where a provider's documents disagree on their spelling.
+
+A plain path (``result.status``) is a plain look-up. With folding, keys are compared without case and underscores, except inside
+opaque values: those are the caller's own data, and are read as JSON where they are JSON in a string.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+import jmespath
+import orjson
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_DEEPEST = 64
+"""Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
+
+
+class Folding:
+    """How keys are compared: ``keys`` without case and underscores, not inside the values of ``opaque`` keys."""
+
+    def __init__(self, keys: bool = False, opaque: Iterable[str] = ()) -> None:
+        self.keys = keys
+        self.opaque = frozenset(map(self.fold, opaque))
+
+    def fold(self, key: str) -> str:
+        """``key`` as it is compared."""
+        return key.replace("_", "").lower() if self.keys else key
+
+    def document(self, value: object, depth: int = 0) -> object:
+        """``value`` with its keys folded and its opaque values read; where two keys fold alike the first one stays."""
+        if depth > _DEEPEST:
+            return value
+        if isinstance(value, list):
+            return [self.document(item, depth + 1) for item in value]
+        if not isinstance(value, dict):
+            return value
+        folded: dict[str, object] = {}
+        for key, item in value.items():
+            name = self.fold(key)
+            folded.setdefault(name, _read_opaque(item) if name in self.opaque else self.document(item, depth + 1))
+        return folded
+
+
+class Document:
+    """A JSON answer, folded when an expression first needs that."""
+
+    def __init__(self, value: object, folding: Folding) -> None:
+        self.value = value
+        self._folding = folding
+
+    @cached_property
+    def folded(self) -> object:
+        """The answer as JMESPath sees it."""
+        if self._folding.keys or self._folding.opaque:
+            return self._folding.document(self.value)
+        return self.value
+
+
+class Expression(Protocol):
+    """Something that finds a value in an answer; None when it is not there."""
+
+    def find(self, document: Document) -> Any:
+        """The value, None for none."""
+        ...
+
+
+class _Path:
+    def __init__(self, keys: tuple[str, ...], folding: Folding) -> None:
+        self._keys = keys
+        self._folding = folding
+
+    def find(self, document: Document) -> Any:
+        value = document.value
+        for key in self._keys:
+            if not isinstance(value, dict):
+                return None
+            value = value[key] if key in value else self._find_folded(value, key)
+        return value
+
+    def _find_folded(self, value: Mapping[str, object], key: str) -> object:
+        if not self._folding.keys:
+            return None
+        wanted = self._folding.fold(key)
+        return next((item for name, item in value.items() if self._folding.fold(name) == wanted), None)
+
+
+class _Search:
+    def __init__(self, parsed: ParsedResult) -> None:
+        self._parsed = parsed
+
+    def find(self, document: Document) -> Any:
+        try:
+            return self._parsed.search(document.folded)
+        except (JMESPathError, ArithmeticError, TypeError, ValueError, RecursionError):
+            # A function given a value of another type than documented: there is nothing to be found there.
+            return None
+
+
+def compile_expression(text: str, folding: Folding) -> Expression:
+    """The expression in ``text``. Raises ValueError, saying where it goes wrong."""
+    if _PLAIN.fullmatch(text):
+        keys = tuple(text.split("."))
+        if not folding.opaque.intersection(map(folding.fold, keys)):
+            return _Path(keys, folding)
+    try:
+        parsed = jmespath.compile(text)
+    except JMESPathError as error:
+        raise ValueError(f"no JMESPath expression: {' '.join(str(error).split())}") from error
+    tree: Any = _fold_fields(cast("dict[str, Any]", parsed.parsed), folding)
+    return _Search(ParsedResult(text, tree))
+
+
+def _fold_fields(node: dict[str, Any], folding: Folding) -> dict[str, Any]:
+    """The syntax tree with the names of fields folded as the document's keys will be; behind an opaque key they stay."""
+    if node.get("type") == "field":
+        return {**node, "value": folding.fold(node["value"])}
+    if node.get("type") in ("subexpression", "index_expression"):
+        return {**node, "children": _fold_chain(node["children"], folding)}
+    return {**node, "children": [_fold_child(child, folding) for child in node.get("children", [])]}
+
+
+def _fold_child(child: Any, folding: Folding) -> Any:
+    return _fold_fields(child, folding) if isinstance(child, dict) else child
+
+
+def _fold_chain(children: list[Any], folding: Folding) -> list[Any]:
+    folded = []
+    opaque = False
+    for child in children:
+        folded.append(child if opaque else _fold_child(child, folding))
+        opaque = opaque or _ends_opaque(folded[-1], folding)
+    return folded
+
+
+def _ends_opaque(node: Any, folding: Folding) -> bool:
+    """Whether what ``node`` finds lies inside an opaque value."""
+    if not isinstance(node, dict):
+        return False
+    if node.get("type") == "field":
+        return node["value"] in folding.opaque
+    if node.get("type") in ("subexpression", "index_expression"):
+        return any(_ends_opaque(child, folding) for child in node["children"])
+    return False
+
+
+def _read_opaque(value: object) -> object:
+    """JSON in a string, escaped once or twice, as what it says; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    for text in (value, value.replace('\\"', '"').replace("\\\\", "\\")):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            continue
+    return value
+
+

@@ -1,0 +1,1 @@
+"""Keeps the polls going: when each is sent, over which connection, and what becomes of its answer."""

@@ -1,0 +1,141 @@
+"""Makes changes durable, many to a commit, and tells them afterwards."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from poller.domain.errors import StoreError
+from poller.domain.events import FlagChange, Transition
+from poller.domain.lifecycle import Step
+from poller.domain.task import Task
+from poller.protocols import Batch, Change, Clock, Emitter, Pulse, Store
+from poller.runtime.clock import Wakeup
+
+_LINGER = 0.02
+"""Seconds that the first change of a batch waits for others."""
+_TOLD_AFTER = 1.0
+"""Seconds after which marks of what was told are written though nothing else is."""
+_RETRY_LONGEST = 10.0
+
+
+class Committer:
+    """Collects changes, commits them, and then gives them to every emitter; what cannot be committed waits and is tried again, in order.
+
+    Of a task that changes again while waiting only the latest state is kept, and every transition.
+    """
+
+    def __init__(self, store: Store, emitters: Sequence[Emitter], clock: Clock, logger: structlog.typing.FilteringBoundLogger) -> None:
+        self._store = store
+        self._emitters = emitters
+        self._clock = clock
+        self._logger = logger
+        self._tasks: dict[str, Task] = {}
+        self._transitions: list[Transition] = []
+        self._flags: list[FlagChange] = []
+        self._pulses: list[Pulse] = []
+        self._told: list[str] = []
+        self._untold = 0
+        self._wakeup = Wakeup()
+        self._stopping = False
+        self.failing = False
+
+    @property
+    def unemitted(self) -> int:
+        """Transitions that are committed and not yet told."""
+        return self._untold
+
+    def submit(self, step: Step) -> None:
+        """Takes over what changed."""
+        self._tasks[step.task.entry.name] = step.task
+        if step.transition is not None:
+            self._transitions.append(step.transition)
+        self._flags += step.flags
+        self._wakeup.set()
+
+    def flush(self, pulses: Sequence[Pulse]) -> None:
+        """Takes over what ticked."""
+        self._pulses += pulses
+        self._wakeup.set()
+
+    async def recover(self) -> int:
+        """Tells what an earlier run committed and did not live to tell; how many that were."""
+        untold = await self._store.untold()
+        self._untold = len(untold)
+        self._tell(untold, ())
+        return len(untold)
+
+    def stop(self) -> None:
+        """Makes `run` write what there is and return."""
+        self._stopping = True
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Commits and tells until stopped."""
+        delay = _LINGER
+        while not self._stopping:
+            await self._wakeup.sleep(_TOLD_AFTER if self._told else None)
+            if not self._stopping:
+                await asyncio.sleep(delay)
+            delay = _LINGER if await self._commit() else min(max(1.0, delay * 2), _RETRY_LONGEST)
+        while self._pending() and await self._commit():
+            pass
+
+    def _pending(self) -> bool:
+        return bool(self._tasks or self._transitions or self._pulses or self._told)
+
+    async def _commit(self) -> bool:
+        """One commit of all there is; whether it succeeded."""
+        tasks, transitions, flags, pulses, told = self._take()
+        batch = Batch(self._clock.now(), _changes(tasks, transitions), pulses, told)
+        if not batch:
+            return True
+        try:
+            await self._store.commit(batch)
+        except StoreError as error:
+            self._put_back(tasks, transitions, flags, told)
+            self._note_failure(error)
+            return False
+        self._note_success()
+        self._untold += len(transitions)
+        self._tell(transitions, flags)
+        return True
+
+    def _take(self) -> tuple[dict[str, Task], list[Transition], list[FlagChange], list[Pulse], list[str]]:
+        taken = (self._tasks, self._transitions, self._flags, self._pulses, self._told)
+        self._tasks, self._transitions, self._flags, self._pulses, self._told = {}, [], [], [], []
+        return taken
+
+    def _put_back(self, tasks: dict[str, Task], transitions: list[Transition], flags: list[FlagChange], told: list[str]) -> None:
+        """What came meanwhile is newer. Pulses are left: there will be others."""
+        self._tasks = tasks | self._tasks
+        self._transitions = transitions + self._transitions
+        self._flags = flags + self._flags
+        self._told = told + self._told
+        self._wakeup.set()
+
+    def _tell(self, transitions: Sequence[Transition], flags: Sequence[FlagChange]) -> None:
+        for transition in transitions:
+            for emitter in self._emitters:
+                emitter.transition(transition)
+            self._told.append(transition.transition_id)
+            self._untold -= 1
+        for flag in flags:
+            for emitter in self._emitters:
+                emitter.flag(flag)
+
+    def _note_failure(self, error: StoreError) -> None:
+        if not self.failing:
+            self._logger.error("store.failing", error=str(error))
+        self.failing = True
+
+    def _note_success(self) -> None:
+        if self.failing:
+            self._logger.info("store.recovered")
+        self.failing = False
+
+
+def _changes(tasks: dict[str, Task], transitions: Sequence[Transition]) -> list[Change]:
+    """One change for each transition, in order, and for each task without one; each carries the task as it is now."""
+    moved = {transition.task for transition in transitions}
+    return [Change(tasks[t.task], t) for t in transitions] + [Change(task) for name, task in tasks.items() if name not in moved]

@@ -1,0 +1,240 @@
+"""A provider connection's own queue of due polls, with its own pace, slots and pauses: what happens on one delays no other."""
+
+import asyncio
+import heapq
+from itertools import count
+from typing import Protocol
+
+import anyio
+import structlog
+
+from poller.domain.circuit import Circuit, Pauses, Phase
+from poller.domain.observation import Observation, Outcome
+from poller.protocols import Clock, Provider
+from poller.runtime.clock import Wakeup
+from poller.runtime.limits import Pacer
+from poller.runtime.watch import Watch
+
+GRACE = 30.0
+"""Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
+_CREDENTIALS_CHECK = 1.0
+"""Seconds between looks at the credentials while a connection pauses on their account."""
+
+
+class Reporter(Protocol):
+    """Who is told what a poll brought, and decides when the next one is due."""
+
+    def observed(self, watch: Watch, seen: Observation, duration: float, lag: float) -> None:
+        """A poll came back after ``duration`` seconds, sent ``lag`` seconds later than planned."""
+        ...
+
+
+class Lane:
+    """Sends the polls of one provider connection when they are due. Implements `poller.protocols.ConnectionView`."""
+
+    def __init__(
+        self,
+        provider: str,
+        connection: Provider,
+        *,
+        rate: float,
+        max_in_flight: int,
+        timeout: float,
+        pauses: Pauses,
+        clock: Clock,
+        reporter: Reporter,
+        logger: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self.provider = provider
+        self.in_flight = 0
+        self.rate = rate
+        self._connection = connection
+        self._slots = max_in_flight
+        self._timeout = timeout
+        self._pauses = pauses
+        self._pacer = Pacer(rate)
+        self._circuit = Circuit()
+        self._clock = clock
+        self._reporter = reporter
+        self._logger = logger
+        self._queue: list[tuple[float, int, Watch]] = []
+        self._tickets = count(1)
+        self._wakeup = Wakeup()
+        self._turn = asyncio.Lock()
+        self._moved_at = clock.monotonic()
+        self._paused_at: float | None = None
+        self._refused_version = -1
+        self._told_codes: set[tuple[str, str]] = set()
+
+    def plan(self, watch: Watch, due: float) -> None:
+        """Plans the next poll of ``watch`` at ``due``, on the loop's clock, in place of any planned before."""
+        watch.ticket = next(self._tickets)
+        watch.due = due
+        watch.next_poll_at = self._clock.now() + due - self._clock.monotonic()
+        heapq.heappush(self._queue, (due, watch.ticket, watch))
+        if self._queue[0][1] == watch.ticket:
+            self._wakeup.set()
+
+    def drop(self, watch: Watch) -> None:
+        """Takes ``watch`` out of the queue."""
+        watch.ticket = 0
+        watch.due = watch.next_poll_at = None
+
+    @property
+    def due(self) -> int:
+        """Polls that wait for rate, slot or the end of a pause."""
+        now = self._clock.monotonic()
+        return sum(1 for due, ticket, watch in self._queue if due <= now and watch.ticket == ticket)
+
+    @property
+    def paused(self) -> str | None:
+        """The refusal on whose account no polls, or one at a time, go out."""
+        return self._circuit.reason
+
+    def held_since(self, watch: Watch) -> float | None:
+        """Since when (loop's clock) a due poll of ``watch`` is held back because the connection is not open; None if it is not."""
+        if self._circuit.phase is Phase.OPEN or watch.polling or watch.due is None or watch.due > self._clock.monotonic():
+            return None
+        return watch.due
+
+    def stalled(self) -> str | None:
+        """What does not move on this lane though it should, in a sentence; a pause and a slow provider are no stall."""
+        quiet = self._clock.monotonic() - self._moved_at
+        if quiet < self._timeout + GRACE:
+            return None
+        if self.in_flight:
+            return f"{self.provider}: {self.in_flight} polls have been under way for {quiet:.0f} s, longer than any timeout"
+        head = self._head()
+        if head is None or self._circuit.phase is Phase.PAUSED or head.due is None:
+            return None
+        late = self._clock.monotonic() - head.due
+        return f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
+
+    async def run(self) -> None:
+        """Sends polls until cancelled."""
+        async with anyio.create_task_group() as workers:
+            for _ in range(self._slots):
+                workers.start_soon(self._work)
+
+    async def _work(self) -> None:
+        while True:
+            # One at a time waits for the next poll to be due; the others wait for their turn, so that nobody wakes in vain.
+            async with self._turn:
+                watch = await self._next()
+            await self._poll(watch)
+
+    async def _next(self) -> Watch:
+        while (wait := self._wait()) != 0:
+            await self._wakeup.sleep(wait)
+        return self._take()
+
+    def _wait(self) -> float | None:
+        """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
+        now = self._clock.monotonic()
+        self._circuit = self._circuit_at(now)
+        if self._circuit.phase is Phase.PAUSED:
+            left = self._circuit.until - now
+            return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
+        if self._circuit.phase is Phase.PROBING and self.in_flight:
+            return None
+        head = self._head()
+        if head is None or head.due is None:
+            return None
+        return max(head.due - now, self._pacer.wait(now), 0.0)
+
+    def _circuit_at(self, now: float) -> Circuit:
+        circuit = self._circuit.passed(now)
+        if circuit.phase is Phase.PAUSED and circuit.reason is Outcome.UNAUTHORIZED:
+            self._connection.renew_credentials()
+            return circuit if self._connection.credentials_version == self._refused_version else circuit.renewed()
+        return circuit
+
+    def _head(self) -> Watch | None:
+        """The watch whose poll is due first; places that were left are cleared away on the way."""
+        while self._queue and self._queue[0][2].ticket != self._queue[0][1]:
+            heapq.heappop(self._queue)
+        return self._queue[0][2] if self._queue else None
+
+    def _take(self) -> Watch:
+        _, _, watch = heapq.heappop(self._queue)
+        now = self._clock.monotonic()
+        self._pacer.take(now)
+        self._moved_at = now
+        self.in_flight += 1
+        watch.ticket = 0
+        watch.polling = True
+        return watch
+
+    async def _poll(self, watch: Watch) -> None:
+        sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
+        version = self._connection.credentials_version
+        entry = watch.task.entry
+        try:
+            seen = await self._attempt(watch)
+        finally:
+            watch.polling = False
+            self.in_flight -= 1
+            self._wakeup.set()
+        came = self._moved_at = self._clock.monotonic()
+        self._learn(seen, epoch, version, came)
+        self._note_contradiction(watch, seen)
+        if watch.gone or not watch.task.entry.same_task(entry.provider, entry.operation, entry.params):
+            return
+        self._reporter.observed(watch, seen, came - sent, sent - (sent if due is None else due))
+
+    async def _attempt(self, watch: Watch) -> Observation:
+        try:
+            return await self._connection.poll(watch.task.entry)
+        except Exception as error:
+            # A fault of poller's own must neither end the lane nor be taken for the task's.
+            self._logger.exception("poll.broken", task=watch.task.entry.name, provider=self.provider)
+            return Observation(Outcome.UNREACHABLE, message=f"a fault in poller: {type(error).__name__}", rule="no answer came")
+
+    def _learn(self, seen: Observation, epoch: int, version: int, now: float) -> None:
+        before = self._circuit
+        self._circuit = before.observed(seen, epoch, self._pauses, now)
+        if self._circuit is before:
+            return
+        if self._circuit.phase is Phase.PAUSED:
+            self._refused_version = version
+        self._tell(before, seen, now)
+
+    def _tell(self, before: Circuit, seen: Observation, now: float) -> None:
+        """Logs a pause when it begins or its reason changes, not each time it is prolonged, and its end."""
+        after = self._circuit
+        if after.reason is before.reason:
+            return
+        if after.reason is None:
+            lasted = now - (now if self._paused_at is None else self._paused_at)
+            self._paused_at = None
+            self._logger.info("provider.resumed", provider=self.provider, reason=before.reason, paused_seconds=round(lasted, 3))
+            return
+        self._paused_at = now if self._paused_at is None else self._paused_at
+        self._logger.warning(
+            "provider.paused",
+            provider=self.provider,
+            reason=after.reason,
+            seconds=round(after.until - now, 3),
+            message=seen.message,
+            request_id=seen.request_id,
+        )
+
+    def _note_contradiction(self, watch: Watch, seen: Observation) -> None:
+        """Logs, once for each operation and code, that an error code stood beside an answer that was believed."""
+        if seen.outcome is not Outcome.ANSWERED or seen.code is None:
+            return
+        entry = watch.task.entry
+        if (entry.operation, seen.code) in self._told_codes or len(self._told_codes) >= 100:
+            return
+        self._told_codes.add((entry.operation, seen.code))
+        self._logger.warning(
+            "provider.contradiction",
+            provider=self.provider,
+            operation=entry.operation,
+            task=entry.name,
+            code=seen.code,
+            raw_status=seen.raw_status,
+            request_id=seen.request_id,
+        )
+
+

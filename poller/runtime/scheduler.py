@@ -1,0 +1,181 @@
+"""All watched tasks: plans their polls, hands what the polls bring to the domain, and passes on what follows from it."""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+
+import anyio
+
+from poller.domain.cadence import first_delay, next_delay
+from poller.domain.lifecycle import Step, advance, begin, lapse, next_lapse, resume
+from poller.domain.observation import REFUSALS, Observation
+from poller.domain.state import State
+from poller.domain.task import Entry, Task
+from poller.protocols import Clock, PollObserver, Pulse, Saved
+from poller.runtime.clock import Wakeup
+from poller.runtime.committer import Committer
+from poller.runtime.lane import Lane
+from poller.runtime.watch import Watch
+
+FLUSH_EVERY = 60.0
+"""Seconds between two flushes of what ticks."""
+
+
+class Scheduler:
+    """The tasks being watched. Implements `poller.protocols.Watching` and `poller.runtime.lane.Reporter`.
+
+    ``draw`` gives random numbers, uniform in [0, 1). ``retention`` tells how long a finished task is shown, in seconds, by its state.
+    """
+
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        observer: PollObserver,
+        clock: Clock,
+        draw: Callable[[], float],
+        retention: Callable[[State], float],
+    ) -> None:
+        self._committer = committer
+        self._observer = observer
+        self._clock = clock
+        self._draw = draw
+        self._retention = retention
+        self._lanes: dict[str, Lane] = {}
+        self._watches: dict[str, Watch] = {}
+        self._ordered: list[Watch] | None = None
+        self._ticked: set[Watch] = set()
+        self._lapses: list[tuple[float, int, Watch]] = []
+        self._numbers = count()
+        self._wakeup = Wakeup()
+        self.ready = False
+
+    def add_lane(self, lane: Lane) -> None:
+        """Takes a provider connection into use; before the entries that name it."""
+        self._lanes[lane.provider] = lane
+
+    def load(self, entries: Sequence[Entry], saved: Mapping[str, Saved]) -> None:
+        """Watches ``entries``, going on where ``saved`` left off."""
+        counts = Counter(entry.provider for entry in entries)
+        for entry in entries:
+            spread = counts[entry.provider] / self._lanes[entry.provider].rate
+            self._add(entry, saved.get(entry.name), spread)
+        self._ordered = None
+        self.ready = True
+
+    async def run(self) -> None:
+        """Polls until cancelled."""
+        async with anyio.create_task_group() as group:
+            for lane in self._lanes.values():
+                group.start_soon(lane.run)
+            group.start_soon(self._run_lapses)
+            group.start_soon(self._run_flushes)
+
+    def flush(self) -> None:
+        """Hands over what ticked since the last flush."""
+        ticked, self._ticked = self._ticked, set()
+        pulses = [Pulse(w.task.entry.name, w.task.contact, w.next_poll_at) for w in ticked if not w.gone]
+        if pulses:
+            self._committer.flush(pulses)
+
+    def observed(self, watch: Watch, seen: Observation, duration: float, lag: float) -> None:
+        """What came of a poll: concluded, passed on, and the next poll planned."""
+        self._observer.polled(watch.task.entry, seen, duration, lag)
+        self._ticked.add(watch)
+        self._conclude(watch, advance(watch.task, seen, self._clock.now()))
+        self._plan(watch, seen)
+
+    def tasks(self) -> Sequence[Watch]:
+        """Every task to be shown, sorted by name."""
+        if self._ordered is None:
+            self._ordered = sorted(self._watches.values(), key=lambda watch: watch.task.entry.name)
+        now = self._clock.now()
+        return [watch for watch in self._ordered if self._shown(watch.task, now)]
+
+    def find(self, name: str) -> Watch | None:
+        """The task of that name, if it is to be shown."""
+        watch = self._watches.get(name)
+        return watch if watch is not None and self._shown(watch.task, self._clock.now()) else None
+
+    def connections(self) -> Sequence[Lane]:
+        """Every provider connection."""
+        return list(self._lanes.values())
+
+    def operations(self) -> Sequence[tuple[str, str]]:
+        """Every (provider, operation) that some entry of the watchlist names."""
+        return sorted({(w.task.entry.provider, w.task.entry.operation) for w in self._watches.values()})
+
+    def stalled(self) -> Sequence[str]:
+        """What makes no progress though it should, one sentence each."""
+        return [sentence for lane in self._lanes.values() if (sentence := lane.stalled())]
+
+    def all_over(self) -> bool:
+        """Whether every task has ended; a followed one when a run of it has."""
+        return all(watch.task.status.terminal for watch in self._watches.values())
+
+    def _add(self, entry: Entry, saved: Saved | None, spread: float) -> None:
+        now = self._clock.now()
+        if saved is None:
+            task = begin(entry, now)
+        else:
+            task = resume(entry, saved.status, saved.contact, saved.saved_at, now)
+        watch = Watch(task, self._lanes[entry.provider])
+        self._watches[entry.name] = watch
+        if task.over:
+            return
+        delay = first_delay(task, self._draw(), spread)
+        if saved is not None and saved.next_poll_at is not None:
+            delay = max(delay, min(saved.next_poll_at - now, entry.policy.max))
+        watch.lane.plan(watch, self._clock.monotonic() + delay)
+        self._await_lapse(watch)
+
+    def _shown(self, task: Task, now: float) -> bool:
+        return not task.over or now < task.status.since + self._retention(task.status.state)
+
+    def _conclude(self, watch: Watch, step: Step) -> None:
+        watch.task = step.task
+        if step.changed:
+            self._committer.submit(step)
+
+    def _plan(self, watch: Watch, seen: Observation) -> None:
+        if watch.task.over:
+            watch.lane.drop(watch)
+            return
+        # A refused poll is still due: it goes out as soon as its connection may be used.
+        delay = 0.0 if seen.outcome in REFUSALS else next_delay(watch.task, self._draw(), seen.retry_after)
+        watch.lane.plan(watch, self._clock.monotonic() + delay)
+
+    def _await_lapse(self, watch: Watch) -> None:
+        now = self._clock.now()
+        moment = next_lapse(watch.task, now)
+        if moment is None:
+            return
+        at = self._clock.monotonic() + max(0.0, moment - now)
+        heapq.heappush(self._lapses, (at, next(self._numbers), watch))
+        if self._lapses[0][2] is watch:
+            self._wakeup.set()
+
+    async def _run_lapses(self) -> None:
+        while True:
+            wait = self._lapses[0][0] - self._clock.monotonic() if self._lapses else None
+            if wait is not None and wait <= 0:
+                self._lapse(heapq.heappop(self._lapses)[2])
+            else:
+                await self._wakeup.sleep(wait)
+
+    def _lapse(self, watch: Watch) -> None:
+        if watch.gone:
+            return
+        held = watch.lane.held_since(watch)
+        now = self._clock.now()
+        held_since = None if held is None else now - (self._clock.monotonic() - held)
+        self._conclude(watch, lapse(watch.task, now, held_since))
+        if watch.task.over:
+            watch.lane.drop(watch)
+        self._await_lapse(watch)
+
+    async def _run_flushes(self) -> None:
+        while True:
+            await anyio.sleep(FLUSH_EVERY)
+            self.flush()

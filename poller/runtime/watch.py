@@ -1,0 +1,27 @@
+"""One task being watched, while the daemon runs."""
+
+from typing import TYPE_CHECKING
+
+from poller.domain.task import Task
+
+if TYPE_CHECKING:
+    from poller.runtime.lane import Lane
+
+
+class Watch:
+    """A task, the lane it is polled on, and its place in that lane's queue. Implements `poller.protocols.WatchedTask`.
+
+    ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in epoch seconds.
+    ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone`` was taken off the watchlist.
+    """
+
+    __slots__ = ("due", "gone", "lane", "next_poll_at", "polling", "task", "ticket")
+
+    def __init__(self, task: Task, lane: "Lane") -> None:
+        self.task = task
+        self.lane = lane
+        self.due: float | None = None
+        self.next_poll_at: float | None = None
+        self.ticket = 0
+        self.polling = False
+        self.gone = False

@@ -1,0 +1,33 @@
+"""The one boundary at which the errors of databases, drivers and files become `StoreError`s that an operator can act on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from poller.domain.errors import StoreError
+
+
+class Refusal(Exception):
+    """Why the store cannot be used, and what to do; `store_errors` puts in front of it which store that is."""
+
+
+@contextmanager
+def store_errors(place: str, explain: Callable[[BaseException], str]) -> Iterator[None]:
+    """Raises what goes wrong inside as StoreError: ``place``, then the words that ``explain`` finds for the driver's error."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise StoreError(f"{place}: {refusal}") from refusal
+    except OSError as error:
+        raise StoreError(f"{place}: {_in_words(error)}") from error
+    except DBAPIError as error:
+        # Never the text of the SQLAlchemy error itself: it quotes the statement and every value in it.
+        raise StoreError(f"{place}: {explain(error.orig or error)}") from error
+    except (SQLAlchemyError, OverflowError) as error:
+        raise StoreError(f"{place}: {error}") from error
+
+
+def _in_words(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"cannot use {error.filename}: {reason}" if error.filename else reason

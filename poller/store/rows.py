@@ -1,0 +1,172 @@
+"""How what the domain knows is written as rows, and read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Row
+
+from poller.domain.events import Transition
+from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.state import State
+from poller.domain.task import Contact, Entry, Policy, Status, Task
+from poller.protocols import Pulse, Saved
+from poller.store.schema import partition_of, storable
+
+Values = dict[str, Any]
+"""A row to be written: values by column."""
+
+IDENTITY = ("provider", "operation", "params")
+"""The columns that tell which remote task a name means: `Entry.same_task` in terms of rows."""
+
+MANNER = ("labels", "policy", "follow", "source")
+"""The columns that tell how a task is watched."""
+
+KNOWLEDGE = tuple(field.name for field in fields(Status))
+"""The columns that tell what is known of a task."""
+
+_SAME_STATUS = tuple(name for name in KNOWLEDGE if name not in {"state", "subtasks"})
+_SAME_CONTACT = tuple(field.name for field in fields(Contact) if field.name != "last_failure")
+_SAME_TRANSITION = tuple(field.name for field in fields(Transition) if field.name not in {"source", "target", "labels"})
+
+_POLICY = frozenset(field.name for field in fields(Policy))
+
+CONTACT = (*_SAME_CONTACT, "failure_outcome", "failure_at", "failure_message", "saved_at")
+"""The columns that tell how the asking went, and when that was written."""
+
+
+def entry_values(entry: Entry) -> Values:
+    """What tells which task ``entry`` means and how it is watched."""
+    return {
+        "provider": entry.provider,
+        "operation": entry.operation,
+        "params": _json_object(entry.params),
+        "labels": _json_object(entry.labels),
+        "policy": _policy_text(entry.policy),
+        "follow": entry.follow,
+        "source": entry.source,
+    }
+
+
+def task_values(task: Task, at: float) -> Values:
+    """The whole row of ``task``, written at ``at``, as one that is watched."""
+    entry = task.entry
+    place = {"name": entry.name, "partition": partition_of(entry.name), "unwatched_at": None, "next_poll_at": None}
+    return place | entry_values(entry) | _status_values(task.status) | _contact_values(task.contact, at)
+
+
+def pulse_values(pulse: Pulse, at: float) -> Values:
+    """What ticks, written at ``at``."""
+    return _contact_values(pulse.contact, at) | {"next_poll_at": pulse.next_poll_at}
+
+
+def transition_values(transition: Transition) -> Values:
+    """The row of ``transition``, not told yet."""
+    values = {name: getattr(transition, name) for name in _SAME_TRANSITION}
+    values["source"] = transition.source.value
+    values["target"] = transition.target.value
+    values["labels"] = None if transition.labels is None else _json_object(transition.labels)
+    return values
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """The entry that was stored as ``row`` of the tasks."""
+    return Entry(
+        name=row.name,
+        provider=row.provider,
+        operation=row.operation,
+        params=orjson.loads(row.params),
+        labels=orjson.loads(row.labels),
+        policy=_policy_of(row.policy),
+        follow=row.follow,
+        source=row.source,
+    )
+
+
+def saved_of(row: Row[Any]) -> Saved:
+    """What is known of the task stored as ``row``."""
+    return Saved(
+        name=row.name,
+        provider=row.provider,
+        operation=row.operation,
+        params=orjson.loads(row.params),
+        status=_status_of(row),
+        contact=_contact_of(row),
+        saved_at=row.saved_at,
+        next_poll_at=row.next_poll_at,
+    )
+
+
+def transition_of(row: Row[Any]) -> Transition:
+    """The transition stored as ``row``."""
+    return Transition(
+        source=State(row.source),
+        target=State(row.target),
+        labels=None if row.labels is None else orjson.loads(row.labels),
+        **{name: getattr(row, name) for name in _SAME_TRANSITION},
+    )
+
+
+def _status_values(status: Status) -> Values:
+    values = {name: getattr(status, name) for name in _SAME_STATUS}
+    values["state"] = status.state.value
+    values["subtasks"] = None if status.subtasks is None else _json(asdict(status.subtasks))
+    return values
+
+
+def _status_of(row: Row[Any]) -> Status:
+    return Status(
+        state=State(row.state),
+        subtasks=None if row.subtasks is None else _subtasks_of(row.subtasks),
+        **{name: getattr(row, name) for name in _SAME_STATUS},
+    )
+
+
+def _subtasks_of(text: str) -> Subtasks:
+    values = orjson.loads(text)
+    return Subtasks(values["total"], values["done"], tuple(values["failed"]))
+
+
+def _contact_values(contact: Contact, at: float) -> Values:
+    failure = contact.last_failure
+    values = {name: getattr(contact, name) for name in _SAME_CONTACT}
+    values["failure_outcome"] = failure.outcome.value if failure else None
+    values["failure_at"] = failure.at if failure else None
+    values["failure_message"] = failure.message if failure else None
+    values["saved_at"] = at
+    return values
+
+
+def _contact_of(row: Row[Any]) -> Contact:
+    outcome = row.failure_outcome
+    return Contact(
+        last_failure=None if outcome is None else Failure(Outcome(outcome), row.failure_at, row.failure_message),
+        **{name: getattr(row, name) for name in _SAME_CONTACT},
+    )
+
+
+# Watched by the thousand, tasks share a handful of policies.
+@lru_cache(maxsize=256)
+def _policy_text(policy: Policy) -> str:
+    defaults = asdict(Policy())
+    return _json({key: value for key, value in asdict(policy).items() if value != defaults[key]})
+
+
+@lru_cache(maxsize=256)
+def _policy_of(text: str) -> Policy:
+    return Policy(**{key: value for key, value in orjson.loads(text).items() if key in _POLICY})
+
+
+def _json_object(values: Mapping[str, str]) -> str:
+    return _json(dict(values)) if values else "{}"
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair, which orjson refuses.
+        return storable(json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":")))

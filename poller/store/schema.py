@@ -1,0 +1,133 @@
+"""The tables of the store, the same in every database.
+
+Times are seconds since the epoch in double precision, so that they come back as they went in. Whatever changes here needs
+a new revision in `poller.store.migrations` as well.
+"""
+
+import hashlib
+import re
+
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+PARTITIONS = 1024
+"""Into how many shares the tasks are divided among replicas. Fixed: it is part of what is stored."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The nearest text that every database stores: NUL and half a surrogate pair become U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+class AnyText(TypeDecorator[str]):
+    """Text that providers and users wrote, made `storable`."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """What is stored for ``value``."""
+        return None if value is None else storable(value)
+
+
+_NAMES = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+metadata = MetaData(naming_convention=_NAMES)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("name", AnyText, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    # What was asked for. ``policy`` holds what differs from the defaults; the three JSON texts have sorted keys.
+    Column("provider", AnyText, nullable=False),
+    Column("operation", AnyText, nullable=False),
+    Column("params", AnyText, nullable=False),
+    Column("labels", AnyText, nullable=False),
+    Column("policy", AnyText, nullable=False),
+    Column("follow", Boolean, nullable=False),
+    Column("source", AnyText, nullable=False),
+    Column("unwatched_at", Double),
+    # What is known: `Status`.
+    Column("first_seen_at", Double, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("run_since", Double, nullable=False),
+    Column("state", AnyText, nullable=False),
+    Column("run", BigInteger, nullable=False),
+    Column("run_id", AnyText),
+    Column("transitions", BigInteger, nullable=False),
+    Column("raw_status", AnyText),
+    Column("progress", Double),
+    Column("progress_moved_at", Double),
+    Column("message", AnyText),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("duration", Double),
+    Column("subtasks", AnyText),
+    Column("overdue", Boolean, nullable=False),
+    Column("stalled", Boolean, nullable=False),
+    Column("unreachable", Boolean, nullable=False),
+    # How the asking went at ``saved_at``: `Contact`.
+    Column("polls", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("last_polled_at", Double),
+    Column("silent_since", Double),
+    Column("unanswered_since", Double),
+    Column("consecutive_failures", BigInteger, nullable=False),
+    Column("failure_outcome", AnyText),
+    Column("failure_at", Double),
+    Column("failure_message", AnyText),
+    Column("missing_polls", BigInteger, nullable=False),
+    Column("missing_since", Double),
+    Column("next_poll_at", Double),
+    Column("saved_at", Double, nullable=False),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    # SQLite numbers rows by itself only in a column of the type INTEGER.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("transition_id", AnyText, nullable=False, unique=True),
+    Column("ordinal", BigInteger, nullable=False),
+    Column("task", AnyText, nullable=False),
+    Column("provider", AnyText, nullable=False),
+    Column("operation", AnyText, nullable=False),
+    Column("source", AnyText, nullable=False),
+    Column("target", AnyText, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("run", BigInteger, nullable=False),
+    Column("raw_status", AnyText),
+    Column("progress", Double),
+    Column("message", AnyText),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("duration", Double),
+    Column("request_id", AnyText),
+    Column("initial", Boolean, nullable=False),
+    Column("labels", AnyText),
+    Column("told_at", Double),
+    Index("ix_transitions_task_seq", "task", "seq"),
+    Index("ix_transitions_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+# What is untold is little, and is asked for among very much that is told.
+Index(
+    "ix_transitions_untold",
+    transitions.c.seq,
+    sqlite_where=transitions.c.told_at.is_(None),
+    postgresql_where=transitions.c.told_at.is_(None),
+)
+
+
+def partition_of(name: str) -> int:
+    """The partition that the task ``name`` belongs to, the same for ever and everywhere."""
+    digest = hashlib.blake2b(storable(name).encode(), digest_size=4).digest()
+    return int.from_bytes(digest) % PARTITIONS

@@ -1,0 +1,151 @@
+"""SQLite: everything in which it differs from other databases. The daemon owns its file, alone.
+
+Durability: write-ahead log, and every commit is on the disk before it is told (``synchronous=FULL``). Less would do for a killed
+process. But after a power cut a store that forgot what was told would number the next transitions as the lost ones
+were, and receivers that know an id already would take news for a repeat.
+"""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
+
+from poller.domain.errors import StoreError, StoreLockedError
+from poller.store.failures import Refusal
+from poller.store.lock import FileLock
+
+ALLOWED = "sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
+
+_SCHEME = "sqlite://"
+
+_PATIENCE = 5.0
+"""Seconds to wait for another program, such as a backup or a person with a shell, to let go of the file."""
+
+_ON_CONNECT = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -16384",  # KiB: the tasks of a long watchlist are updated in no order
+    "PRAGMA journal_size_limit = 16777216",  # a log grown by one long transaction shrinks again
+)
+
+_WORDS: Mapping[int, str] = {
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database: name another file for the store",
+    sqlite3.SQLITE_CORRUPT: "is damaged: put a backup in its place, or move it away to start with an empty store",
+    sqlite3.SQLITE_READONLY: "cannot be written: make the file, its folder and its disk writable for this user",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: see that it is a file in a folder that this user may write",
+    sqlite3.SQLITE_PERM: "cannot be opened: this user may not",
+    sqlite3.SQLITE_FULL: "cannot be written, the disk is full: make room on it",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write it: see the system's log",
+    sqlite3.SQLITE_BUSY: "is locked by another program, a backup or a shell perhaps: end that one",
+}
+
+
+class SqliteDatabase:
+    """The database that ``url`` names: a file, or memory. StoreError, which tells what is allowed, if it names neither."""
+
+    def __init__(self, url: str) -> None:
+        file = _file_in(url)
+        self._file = file
+        self._lock = FileLock(file.with_name(f"{file.name}.lock")) if file else None
+        self.place = str(file) if file else _SCHEME
+        self.has_one_connection = file is None
+
+    @staticmethod
+    def insert(table: Any) -> Insert:
+        """An INSERT that can say what to do on conflict."""
+        return insert(table)
+
+    def take(self) -> None:
+        """Keeps every other daemon off. StoreLockedError if one is there, Refusal or OSError if there is no place for a store."""
+        if self._file is None or self._lock is None:
+            return
+        _see_that_it_may_be(self._file)
+        if not self._lock.acquire():
+            holder = self._lock.holder()
+            raise StoreLockedError(
+                f"{self._file}: another poller{f' (process {holder})' if holder else ''} works on it: "
+                "stop that one, or name another file for this store"
+            )
+
+    def release(self) -> None:
+        """Lets other daemons come."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def engine(self) -> AsyncEngine:
+        """A new engine; connections with the execution option ``only_reads`` neither block those that write nor wait for them."""
+        if self._file is None:
+            engine = create_async_engine(
+                URL.create("sqlite+aiosqlite"), poolclass=StaticPool, connect_args={"isolation_level": None}
+            )
+        else:
+            engine = create_async_engine(
+                URL.create("sqlite+aiosqlite", database=str(self._file)),
+                poolclass=AsyncAdaptedQueuePool,
+                connect_args={"isolation_level": None, "timeout": _PATIENCE},
+            )
+        event.listen(engine.sync_engine, "connect", _prepare)
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+
+    def explain(self, error: BaseException) -> str:
+        """What a driver's error means and what to do about it."""
+        cause: BaseException | None = error
+        while cause is not None:
+            code = getattr(cause, "sqlite_errorcode", None)
+            if code is not None and code & 0xFF in _WORDS:
+                return _WORDS[code & 0xFF]
+            cause = cause.__cause__
+        return str(error)
+
+
+def _file_in(url: str) -> Path | None:
+    rest = url.removeprefix(_SCHEME)
+    if rest == url or "?" in rest or "\0" in rest or not (rest == "" or rest.startswith("/")):
+        _refuse(url)
+    path = rest[1:]
+    if rest and (path in {"", ":memory:"} or path.endswith("/")):
+        _refuse(url)
+    # Two names for one file must come to the same lock.
+    return Path(os.path.realpath(path)) if path else None
+
+
+def _refuse(url: str) -> NoReturn:
+    scheme = url.partition(":")[0]
+    if scheme.partition("+")[0] in {"postgresql", "postgres"}:
+        raise StoreError(f"store: PostgreSQL is not supported by this version yet; allowed are {ALLOWED}")
+    # Not the whole of a foreign URL: there may be a password in it.
+    harmless = "@" not in url if scheme == "sqlite" else ":" not in url
+    found = url if harmless else f"{scheme}:…"
+    raise StoreError(f"store: found {found!r}, allowed are {ALLOWED}")
+
+
+def _see_that_it_may_be(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise Refusal(f"there is no folder {file.parent}: make it, or name another place for the store")
+    if file.exists() and not file.is_file():
+        raise Refusal("is no file: name another place for the store")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _ON_CONNECT:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begins a transaction, which the driver, in autocommit mode, leaves to us: it would leave out the DDL of migrations."""
+    if connection.get_execution_options().get("only_reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # At the first write, not on connecting: it changes the file, and what poller refuses stays as it is.
+    if not connection.info.get("logs_ahead"):
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.info["logs_ahead"] = True
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,50 @@
+"""What holds for every test: how hypothesis searches, and that in CI nothing is left out."""
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", settings.get_profile("ci"), deadline=None, derandomize=True, print_blob=True)
+if profile := os.environ.get("HYPOTHESIS_PROFILE"):
+    settings.load_profile(profile)
+
+Report = TypeVar("Report", pytest.CollectReport, pytest.TestReport)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("POLLER_TEST_REQUIRE_ALL") == "1":
+        config.pluginmanager.register(NothingLeftOut(), "poller-nothing-left-out")
+
+
+class NothingLeftOut:
+    """Turns each skip and expected failure into a failure that tells its reason: CI has every tool."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        return _failed_if_skipped(report)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        return _failed_if_skipped(report)
+
+
+def _failed_if_skipped(report: Report) -> Report:
+    if report.outcome == "skipped":
+        report.outcome = "failed"
+        report.longrepr = f"left out, but POLLER_TEST_REQUIRE_ALL=1 wants every test: {_reason(report)}"
+        vars(report).pop("wasxfail", None)
+    return report
+
+
+def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"expected to fail: {report.wasxfail}"
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    return str(report.longrepr)
