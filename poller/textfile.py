@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 MIB = 1024 * 1024
 
@@ -30,16 +31,15 @@ class Unreadable:
 
 
 def read_text(path: Path, limit: int) -> str | Unreadable:
-    """The text of a UTF-8 file of at most ``limit`` bytes, without its byte order mark if it has one; never raises OSError."""
+    """The text of a UTF-8 file of at most ``limit`` bytes, without byte order mark. Raises nothing."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = b"" if size > limit else file.read(limit + 1)
+            data = b"" if size > limit else _read(file, limit)
     except (OSError, ValueError) as error:
         return Unreadable(f"{reason(error)}, a file that can be read is allowed")
-    if max(size, len(data)) > limit:
-        return Unreadable(f"{_size(max(size, len(data)))}, at most {_size(limit)} is allowed")
-    return _decoded(data)
+    size = max(size, len(data))
+    return _decoded(data) if size <= limit else Unreadable(f"{_size(size)}, at most {_size(limit)} is allowed")
 
 
 def reason(error: OSError | ValueError) -> str:
@@ -52,7 +52,8 @@ def reason(error: OSError | ValueError) -> str:
 
 def holds_control(text: str) -> bool:
     """Whether ``text`` has control characters, or half a surrogate pair, which UTF-8 cannot carry."""
-    return _CONTROL.search(text) is not None
+    # Nearly all text is printable, and that is quickly told.
+    return not text.isprintable() and _CONTROL.search(text) is not None
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -63,6 +64,14 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
         end = len(text) if end < 0 else end
         yield number, text[start:end]
         number, start = number + 1, end + 1
+
+
+def _read(file: BinaryIO, limit: int) -> bytes:
+    """What is in ``file``, up to a little more than ``limit`` bytes; what a pipe or device tells of its size means nothing."""
+    data = bytearray()
+    while len(data) <= limit and (chunk := file.read(MIB)):
+        data += chunk
+    return bytes(data)
 
 
 def _decoded(data: bytes) -> str | Unreadable:

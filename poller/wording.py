@@ -1,4 +1,4 @@
-"""How a mistake is worded: ``KEY.PATH: what was found, what is allowed``, on one line and in the config file's own terms.
+"""How a mistake is worded: ``KEY.PATH: what was found, what is allowed``, on one line, in the config file's own terms.
 
 The table below turns what pydantic reports into such a sentence; nothing of pydantic's own wording gets through.
 """
@@ -131,6 +131,7 @@ _WORDINGS: Mapping[str, _Wording] = {
     "tuple_type": _wants_shape("a list"),
     "string_type": _text_wanted,
     "string_unicode": lambda _: "text with half a surrogate pair, text that UTF-8 can carry is allowed",
+    "string_pattern_mismatch": _wants("text that is not empty, without control characters,"),
     "bool_type": _wants("true or false"),
     "int_type": _wants("a whole number"),
     "float_type": _wants("a number"),
@@ -148,8 +149,8 @@ def _mistake(detail: ErrorDetails, model: type[BaseModel]) -> Mistake:
     path = tuple(step for step in detail["loc"] if step != "[key]")
     if detail["type"] == "extra_forbidden":
         return Mistake(path, f"unknown key, {_choice(path[-1], _keys_at(model, path[:-1]))}")
-    wording = _WORDINGS.get(detail["type"], lambda detail: f"{kind(detail['input'])}, which is not allowed here")
-    return Mistake(path, wording(detail))
+    wording = _WORDINGS.get(detail["type"])
+    return Mistake(path, wording(detail) if wording else f"{kind(detail['input'])}, which is not allowed here")
 
 
 def _context(detail: ErrorDetails) -> Mapping[str, object]:

@@ -60,7 +60,8 @@ class Circuit:
         if seen.outcome is Outcome.UNAUTHORIZED:
             return self._refused(Outcome.UNAUTHORIZED, now + pauses.auth_pause, sent_epoch)
         if seen.outcome is Outcome.THROTTLED:
-            return self._refused(Outcome.THROTTLED, now + self._throttle(seen.retry_after, pauses), sent_epoch)
+            pause = self._throttle(seen.retry_after, sent_epoch, pauses)
+            return self._refused(Outcome.THROTTLED, now + pause, sent_epoch)
         return self
 
     def passed(self, now: float) -> "Circuit":
@@ -85,7 +86,8 @@ class Circuit:
             return replace(self, until=max(self.until, until)) if self.phase is Phase.PAUSED else self
         return Circuit(Phase.PAUSED, self.epoch + 1, self.refusals + 1, until, reason)
 
-    def _throttle(self, asked: float | None, pauses: Pauses) -> float:
+    def _throttle(self, asked: float | None, sent_epoch: int, pauses: Pauses) -> float:
         if asked is not None and asked > 0:
             return min(asked, pauses.max_pause)
-        return min(backoff(pauses.initial, pauses.max, pauses.growth, self.refusals), pauses.max_pause)
+        row = self.refusals if sent_epoch == self.epoch else self.refusals - 1
+        return min(backoff(pauses.initial, pauses.max, pauses.growth, row), pauses.max_pause)

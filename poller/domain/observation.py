@@ -22,7 +22,7 @@ TELLS_STATUS = frozenset({Outcome.ANSWERED, Outcome.MISSING})
 """The outcomes that tell about the task itself."""
 
 REFUSALS = frozenset({Outcome.THROTTLED, Outcome.UNAUTHORIZED})
-"""The outcomes that concern the connection, not this poll: its task is due again as soon as the connection may be used."""
+"""The outcomes that concern the connection, not this poll: its task is due again once the connection may be used."""
 
 OPENS = TELLS_STATUS | {Outcome.UNRECOGNIZED, Outcome.REJECTED}
 """The outcomes that show a connection works: the provider read the request and replied to it."""

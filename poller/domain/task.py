@@ -78,8 +78,9 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """How the asking goes. ``attempt`` counts the polls since the state last changed, the one that showed it included and refused ones not.
+    """How the asking goes.
 
+    ``attempt`` counts the polls since the state last changed, the one that showed it included and refused ones not.
     ``silent_since`` is when the first poll was due that brought no answer of any kind, ``unanswered_since`` when the
     first was that did not tell the task's status; None while answers come.
     """

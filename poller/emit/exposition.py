@@ -1,22 +1,23 @@
 """The page of all metrics, in pieces: what is counted, what is watched, and every single task."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from poller.domain.state import State
+from poller.domain.task import Task
 from poller.emit.metrics import Metrics
-from poller.emit.series import FAMILIES, LabelCache, Row
+from poller.emit.series import FAMILIES, LabelCache, TaskFamily, TaskLabels
 from poller.emit.textformat import TextFormat, negotiate
 from poller.protocols import ConnectionView, Watching
 
 _Item = TypeVar("_Item")
 
-TASKS_PER_PIECE = 2_000
-"""So few that making a piece keeps the event loop for a millisecond or two."""
+TASKS_PER_PIECE = 1_000
+"""So few that making a piece keeps the event loop for a few milliseconds at most, even when no labels are known yet."""
 
 
 class Exposition:
@@ -37,39 +38,60 @@ class Exposition:
         return text_format.content_type, (piece.encode(errors="replace") for piece in self._pieces(text_format))
 
     def _pieces(self, text_format: TextFormat) -> Iterator[str]:
-        rows: list[Row] = []
+        shown = _Shown(self._watching.operations(), self._labels)
         for part in _slices(tuple(self._watching.tasks())):
-            rows += self._labels.rows(part)
+            shown.add([watched.task for watched in part])
             yield ""
         self._labels.forget_others()
-        for metric in self._families(rows):
+        for metric in self._families(shown):
             yield text_format.family(metric)
         for family in FAMILIES:
             yield text_format.header(family.name, family.kind, family.text)
-            yield from (family.lines(part) for part in _slices(rows))
+            yield from shown.lines(family)
         yield text_format.end
 
-    def _families(self, rows: Sequence[Row]) -> Iterator[Metric]:
-        entries = [task.entry for _, task in rows]
-        followed = {(entry.provider, entry.operation) for entry in entries if entry.follow}
-        operations = sorted({*self._watching.operations(), *((entry.provider, entry.operation) for entry in entries)})
-        self._metrics.expect(operations, followed)
+    def _families(self, shown: "_Shown") -> Iterator[Metric]:
+        self._metrics.expect(sorted(shown.operations), shown.followed)
         yield from self._metrics.registry.collect()
-        yield _tasks(rows, operations)
+        yield shown.tasks()
         yield from _connections(self._watching.connections())
+
+
+class _Shown:
+    """The tasks of one page, gathered bit by bit, and what is to be known of all of them.
+
+    Tasks and labels lie in two lists: 100,000 pairs for each page would keep the garbage collector busy.
+    """
+
+    def __init__(self, operations: Iterable[tuple[str, str]], labels: LabelCache) -> None:
+        self._cache = labels
+        self._labels: list[TaskLabels] = []
+        self._tasks: list[Task] = []
+        self.operations = set(operations)
+        self.followed: set[tuple[str, str]] = set()
+        self._counts: Counter[tuple[str, str, State]] = Counter()
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        entries = [task.entry for task in tasks]
+        self._tasks += tasks
+        self._labels += map(self._cache.labels, entries)
+        self.operations.update((entry.provider, entry.operation) for entry in entries)
+        self.followed.update((entry.provider, entry.operation) for entry in entries if entry.follow)
+        self._counts.update((task.entry.provider, task.entry.operation, task.status.state) for task in tasks)
+
+    def lines(self, family: TaskFamily) -> Iterator[str]:
+        return map(family.lines, _slices(self._labels), _slices(self._tasks))
+
+    def tasks(self) -> Metric:
+        family = GaugeMetricFamily("poller_tasks", "Tasks, by state.", labels=("provider", "operation", "state"))
+        for provider, operation in sorted(self.operations):
+            for state in State:
+                family.add_metric((provider, operation, state.value), self._counts[provider, operation, state])
+        return family
 
 
 def _slices(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     return (items[start : start + TASKS_PER_PIECE] for start in range(0, len(items), TASKS_PER_PIECE))
-
-
-def _tasks(rows: Sequence[Row], operations: Sequence[tuple[str, str]]) -> Metric:
-    family = GaugeMetricFamily("poller_tasks", "Tasks shown, by state.", labels=("provider", "operation", "state"))
-    counts = Counter((task.entry.provider, task.entry.operation, task.status.state) for _, task in rows)
-    for provider, operation in operations:
-        for state in State:
-            family.add_metric((provider, operation, state.value), counts[provider, operation, state])
-    return family
 
 
 def _connections(connections: Sequence[ConnectionView]) -> Iterator[Metric]:

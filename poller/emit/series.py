@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.emit.textformat import labels_text
-from poller.protocols import WatchedTask
 
 _RESERVED = ("task", "provider", "operation")
 
@@ -24,10 +23,6 @@ class TaskLabels:
     info: str
 
 
-Row = tuple[TaskLabels, Task]
-"""A task as it was when the page was begun."""
-
-
 @dataclass(frozen=True, slots=True)
 class TaskFamily:
     """A family with at most one sample for each task; ``line`` writes it, or nothing."""
@@ -37,10 +32,9 @@ class TaskFamily:
     text: str
     line: Callable[[TaskLabels, Task], str]
 
-    def lines(self, rows: Iterable[Row]) -> str:
-        """The samples of ``rows``."""
-        line = self.line
-        return "".join([line(labels, task) for labels, task in rows])
+    def lines(self, labels: Iterable[TaskLabels], tasks: Iterable[Task]) -> str:
+        """The samples of ``tasks``, whose labels come in the same order."""
+        return "".join(map(self.line, labels, tasks))
 
 
 class LabelCache:
@@ -50,15 +44,12 @@ class LabelCache:
         self._known: dict[str, TaskLabels] = {}
         self._shown: dict[str, TaskLabels] = {}
 
-    def rows(self, watched: Iterable[WatchedTask]) -> list[Row]:
-        """The tasks as they are now, with their labels."""
-        return [(self._labels(task.entry), task) for task in (each.task for each in watched)]
-
     def forget_others(self) -> None:
-        """Forgets the tasks that `rows` has not been asked for since the last time."""
+        """Forgets the tasks that have not been asked for since the last time."""
         self._known, self._shown = self._shown, {}
 
-    def _labels(self, entry: Entry) -> TaskLabels:
+    def labels(self, entry: Entry) -> TaskLabels:
+        """The labels of the task of this entry."""
         labels = self._known.get(entry.name)
         if labels is None or labels.entry is not entry:
             labels = task_labels(entry)

@@ -56,18 +56,19 @@ class _Reading:
         if rule is not None:
             return self._decided(rule)
         if self._http_status // 100 == 2 and self._mapped is not None:
-            return self._answered(self._mapped, f"status {self._raw} is {self._mapped}")
-        return self._decided(self._matching(self._operation.fallbacks))
+            return self._read(self._mapped)
+        # The last fallback matches everything.
+        return self._decided(next(rule for rule in self._operation.fallbacks if self._matches(rule)))
 
-    def _decided(self, rule: Rule | None) -> Observation:
-        if rule is None:
-            return self._unanswered(Outcome.UNRECOGNIZED, "no rule matched")
+    def _decided(self, rule: Rule) -> Observation:
         if rule.outcome is not Outcome.ANSWERED:
             return self._unanswered(rule.outcome, rule.text)
-        state = rule.state or self._mapped
-        if state is None:
-            return self._unanswered(Outcome.UNRECOGNIZED, rule.text)
-        return self._answered(state, rule.text)
+        if rule.state is not None:
+            return self._answered(rule.state, rule.text)
+        return self._read(self._mapped) if self._mapped else self._unanswered(Outcome.UNRECOGNIZED, rule.text)
+
+    def _read(self, state: State) -> Observation:
+        return self._answered(state, f"status {self._raw} is {state}")
 
     def _matching(self, rules: Iterable[Rule]) -> Rule | None:
         return next((rule for rule in rules if self._matches(rule)), None)
@@ -75,7 +76,7 @@ class _Reading:
     def _matches(self, rule: Rule) -> bool:
         if rule.statuses and not any(self._http_status in statuses for statuses in rule.statuses):
             return False
-        if rule.codes and not any(code.fullmatch(self._code or "") for code in rule.codes):
+        if rule.codes and not (self._code and any(code.fullmatch(self._code) for code in rule.codes)):
             return False
         if rule.header is not None and rule.header not in self._reply.headers:
             return False
@@ -146,17 +147,17 @@ class _Reading:
     def _complaint(self, outcome: Outcome) -> str:
         """In words what came instead of an answer."""
         parts = [f"HTTP {self._reply.status}"]
+        if self._http_status != self._reply.status:
+            parts.append(f"status {self._http_status} in the body")
         if outcome is Outcome.UNRECOGNIZED:
             parts.append(self._puzzle())
-        elif self._http_status != self._reply.status:
-            parts.append(f"status {self._http_status} in the body")
         parts += [text for text in (self._code, _first_text(self._operation.error_message, self._document)) if text]
         return ", ".join(parts) + self._clock_remark(outcome)
 
     def _puzzle(self) -> str:
         if self._reply.body is None:
             return "an answer too long to be read"
-        if self._reply.status // 100 != 2:
+        if self._http_status // 100 != 2:
             return "neither an answer nor an error"
         if self._document.value is None:
             return "an answer that is not JSON"
@@ -277,12 +278,15 @@ def _progress(value: object, scale: float) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    """``value`` for people; None for nothing, which an empty list or object is as well."""
+    """``value`` for people; None for nothing, which an empty list or object is as well, and for what is nested too deep to be shown."""
     if value is None or value in ("", [], {}):
         return None
     if isinstance(value, str):
         return value.strip() or None
-    return orjson.dumps(value, default=str).decode()
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        return None
 
 
 def _first_text(expressions: Iterable[Expression], document: Document) -> str | None:

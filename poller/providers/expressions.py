@@ -17,6 +17,10 @@ from jmespath.parser import ParsedResult
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _DEEPEST = 64
 """Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
+_CHAINS = ("subexpression", "index_expression")
+"""The nodes of a syntax tree whose children each look into what the one before found."""
+_PROJECTIONS = ("pipe", "projection", "value_projection", "filter_projection")
+"""Those whose other children look into what the first one found."""
 
 
 class Folding:
@@ -116,35 +120,36 @@ def compile_expression(text: str, folding: Folding) -> Expression:
 
 def _fold_fields(node: dict[str, Any], folding: Folding) -> dict[str, Any]:
     """The syntax tree with the names of fields folded as the document's keys will be; behind an opaque key they stay."""
-    if node.get("type") == "field":
-        return {**node, "value": folding.fold(node["value"])}
-    if node.get("type") in ("subexpression", "index_expression"):
-        return {**node, "children": _fold_chain(node["children"], folding)}
-    return {**node, "children": [_fold_child(child, folding) for child in node.get("children", [])]}
+    if node["type"] in _CHAINS + _PROJECTIONS:
+        return {**node, "children": _fold_chain(node, folding)}
+    folded = {**node, "children": [_fold_child(child, folding) for child in node["children"]]}
+    if node["type"] in ("field", "key_val_pair"):
+        folded["value"] = folding.fold(node["value"])
+    return folded
 
 
 def _fold_child(child: Any, folding: Folding) -> Any:
     return _fold_fields(child, folding) if isinstance(child, dict) else child
 
 
-def _fold_chain(children: list[Any], folding: Folding) -> list[Any]:
-    folded = []
-    opaque = False
-    for child in children:
+def _fold_chain(node: dict[str, Any], folding: Folding) -> list[Any]:
+    folded: list[Any] = []
+    for child in node["children"]:
+        before = folded if node["type"] in _CHAINS else folded[:1]
+        opaque = any(_ends_opaque(found, folding) for found in before)
         folded.append(child if opaque else _fold_child(child, folding))
-        opaque = opaque or _ends_opaque(folded[-1], folding)
     return folded
 
 
-def _ends_opaque(node: Any, folding: Folding) -> bool:
+def _ends_opaque(node: dict[str, Any], folding: Folding) -> bool:
     """Whether what ``node`` finds lies inside an opaque value."""
-    if not isinstance(node, dict):
-        return False
-    if node.get("type") == "field":
+    if node["type"] == "field":
         return node["value"] in folding.opaque
-    if node.get("type") in ("subexpression", "index_expression"):
-        return any(_ends_opaque(child, folding) for child in node["children"])
-    return False
+    if node["type"] not in (*_CHAINS, *_PROJECTIONS, "flatten"):
+        return False
+    # The third child is a filter's condition, which finds nothing.
+    inner = node["children"][:2] if node["type"] in _PROJECTIONS else node["children"]
+    return any(_ends_opaque(child, folding) for child in inner)
 
 
 def _read_opaque(value: object) -> object:
@@ -157,5 +162,3 @@ def _read_opaque(value: object) -> object:
         except orjson.JSONDecodeError:
             continue
     return value
-
-

@@ -97,9 +97,14 @@ def holds_unsendable(text: str) -> bool:
 
 
 def check_header(name: str, value: str) -> None:
-    """Refuses with `ValueError` what could not be one header line, without quoting the value: it may be secret."""
+    """Refuses with `ValueError` what could not be one header line, and `Host`, which is not for anyone to set.
+
+    The message does not quote the value: it may be secret.
+    """
     if not _is_token(name):
         raise ValueError(f"{name!r} is not a header name: letters, digits and !#$%&'*+-.^_`|~ are allowed")
+    if name.lower() == "host":
+        raise ValueError("header Host: it follows from the origin; change the endpoint instead")
     if holds_unsendable(value):
         raise ValueError(f"header {name}: its value holds a line break or another control character")
 
@@ -112,23 +117,16 @@ def _is_token(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def _host_header(origin: str) -> str:
     """Derives the Host header by the code that will send it, and refuses what is not just scheme, host and port."""
-    url = _parsed(origin)
-    if (
-        url is None
-        or not url.host_port_subcomponent
-        or url.scheme not in ("http", "https")
-        or _spelled_out(url) != origin
-    ):
+    try:
+        url = URL(origin, encoded=True)
+        sound = url.scheme in ("http", "https") and _is_plain_ascii(origin) and origin == _spelled_out(url)
+        host = url.host_port_subcomponent if sound else None
+    except ValueError:
+        host = None
+    if not host:
         # Not the part before an @, which may be a password.
         raise ValueError(f"origin {origin.rpartition('@')[2]!r}: expected https://host[:port] and nothing else")
-    return url.host_port_subcomponent
-
-
-def _parsed(origin: str) -> URL | None:
-    try:
-        return URL(origin, encoded=True) if _is_plain_ascii(origin) else None
-    except ValueError:
-        return None
+    return host
 
 
 def _spelled_out(url: URL) -> str:
@@ -160,8 +158,5 @@ def _check_query(query: tuple[tuple[str, str], ...]) -> None:
 def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         check_header(name, value)
-    lower_names = {name.lower() for name in headers}
-    if len(lower_names) != len(headers):
+    if len({name.lower() for name in headers}) != len(headers):
         raise ValueError("headers: two names differ only in case; give each header once")
-    if "host" in lower_names:
-        raise ValueError("header Host: it follows from the origin; change the endpoint instead")

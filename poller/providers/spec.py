@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
+from poller.providers.request import check_header
+from poller.wording import refusal
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
-_HTTP = re.compile(r"[1-5](\d\d|xx)")
+_HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
+_PATH = re.compile(r"/[!-~]*")
 
 
 def _as_list(value: object) -> object:
@@ -31,8 +34,25 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _as_templates(value: Mapping[str, str]) -> Mapping[str, str]:
+    for text in value.values():
+        _check_template(text)
+    return value
+
+
+def _as_headers(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name, text in value.items():
+        try:
+            check_header(name, text)
+        except ValueError as error:
+            raise refusal(f"{error}") from None
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
+Headers = Annotated[Templates, AfterValidator(_as_headers)]
 
 
 class _Model(BaseModel):
@@ -54,15 +74,15 @@ class RuleModel(_Model):
     def _statuses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for status in value:
             if not _HTTP.fullmatch(status):
-                raise ValueError(f"{status!r}, an HTTP status like 404 or 4xx is allowed")
+                raise refusal(f"{status!r}, an HTTP status like 404 or 4xx is allowed")
         return value
 
     @model_validator(mode="after")
     def _verdict(self) -> "RuleModel":
         if self.state is not None and (self.state not in REPORTED or self.outcome not in (None, Outcome.ANSWERED)):
-            raise ValueError(f"state {self.state} beside outcome {self.outcome}; a state is one that a provider reports")
+            raise refusal(f"state {self.state} beside outcome {self.outcome}; a state is one that a provider reports")
         if self.state is None and self.outcome is None:
-            raise ValueError("no verdict, an outcome or a state is needed")
+            raise refusal("no verdict, an outcome or a state is needed")
         return self
 
 
@@ -87,8 +107,8 @@ class OperationModel(_Model):
     about: str = ""
     method: Literal["GET", "POST"] = "GET"
     path: str
-    query: Mapping[str, Text] = Field(default_factory=dict)
-    headers: Mapping[str, Text] = Field(default_factory=dict)
+    query: Templates = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     status: str
     states: Mapping[State, Annotated[tuple[Any, ...], BeforeValidator(_as_list)]]
     progress: str | None = None
@@ -105,8 +125,8 @@ class OperationModel(_Model):
     @field_validator("path")
     @classmethod
     def _path(cls, value: str) -> str:
-        if not value.startswith("/"):
-            raise ValueError(f"{value!r}, a path beginning with / is allowed")
+        if not _PATH.fullmatch(value) or set("?#") & set(value):
+            raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
         _check_template(value)
         return value
 
@@ -116,21 +136,21 @@ class OperationModel(_Model):
         seen: dict[str, State] = {}
         for state, statuses in value.items():
             if state not in REPORTED:
-                raise ValueError(f"{state}, one of {', '.join(sorted(REPORTED))} is allowed")
+                raise refusal(f"{state}, one of {', '.join(sorted(REPORTED))} is allowed")
             for status in statuses:
                 text = status_text(status)
                 if text is None:
-                    raise ValueError(f"{status!r}, a text, a whole number or true or false is allowed")
+                    raise refusal(f"{status!r}, a text, a whole number or true or false is allowed")
                 if seen.setdefault(text, state) is not state:
-                    raise ValueError(f"{text!r} is both {seen[text]} and {state}")
+                    raise refusal(f"{text!r} is both {seen[text]} and {state}, one of them is allowed")
         return value
 
     @model_validator(mode="after")
     def _ends(self) -> "OperationModel":
-        told = set(self.states) | {rule.state for rule in self.outcomes}
+        told = {state for state, statuses in self.states.items() if statuses} | {rule.state for rule in self.outcomes}
         for state in (State.SUCCEEDED, State.FAILED):
             if state not in told:
-                raise ValueError(f"no status means {state}: a task of this operation could never be told to have {state}")
+                raise refusal(f"no status means {state}, one is needed: else no task could ever be told to have {state}")
         return self
 
 
@@ -139,7 +159,7 @@ class SpecModel(_Model):
 
     fold_keys: bool = False
     opaque: tuple[str, ...] = ()
-    headers: Mapping[str, Text] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     http_status: str | None = None
     time_unit: Literal["s", "ms"] | None = None
     request_id: str | None = None
@@ -398,6 +418,6 @@ def _glob(text: str) -> str:
 
 def _check_template(text: str) -> None:
     if "{" in _TEMPLATE.sub("", text) or "}" in _TEMPLATE.sub("", text):
-        raise ValueError(f"{text!r}, braces hold a parameter's name each")
+        raise refusal(f"{text!r}, braces that hold a parameter's name each are allowed")
     if not all(name.isidentifier() for name in template_params(text)):
-        raise ValueError(f"{text!r}, a parameter's name is letters, digits and underscores")
+        raise refusal(f"{text!r}, letters, digits and underscores are allowed in a parameter's name")

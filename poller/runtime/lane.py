@@ -17,6 +17,8 @@ from poller.runtime.watch import Watch
 
 GRACE = 30.0
 """Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
+_TICK = 1e-5
+"""Seconds that are not worth a sleep: a timer may fire that much early."""
 _CREDENTIALS_CHECK = 1.0
 """Seconds between looks at the credentials while a connection pauses on their account."""
 
@@ -140,7 +142,8 @@ class Lane:
         head = self._head()
         if head is None or head.due is None:
             return None
-        return max(head.due - now, self._pacer.wait(now), 0.0)
+        wait = max(head.due - now, self._pacer.wait(now))
+        return wait if wait > _TICK else 0.0
 
     def _circuit_at(self, now: float) -> Circuit:
         circuit = self._circuit.passed(now)

@@ -21,6 +21,9 @@ from poller.runtime.watch import Watch
 FLUSH_EVERY = 60.0
 """Seconds between two flushes of what ticks."""
 
+_SOONEST_LAPSE = 0.01
+"""Seconds between two looks at the same task on account of time alone: the two clocks never agree to the last digit."""
+
 
 class Scheduler:
     """The tasks being watched. Implements `poller.protocols.Watching` and `poller.runtime.lane.Reporter`.
@@ -55,12 +58,12 @@ class Scheduler:
         """Takes a provider connection into use; before the entries that name it."""
         self._lanes[lane.provider] = lane
 
-    def load(self, entries: Sequence[Entry], saved: Mapping[str, Saved]) -> None:
-        """Watches ``entries``, going on where ``saved`` left off."""
+    def load(self, entries: Sequence[Entry], saved: Mapping[str, Saved], now: float) -> None:
+        """Watches ``entries``, first seen ``now`` or going on where ``saved`` left off."""
         counts = Counter(entry.provider for entry in entries)
         for entry in entries:
             spread = counts[entry.provider] / self._lanes[entry.provider].rate
-            self._add(entry, saved.get(entry.name), spread)
+            self._add(entry, saved.get(entry.name), spread, now)
         self._ordered = None
         self.ready = True
 
@@ -114,8 +117,7 @@ class Scheduler:
         """Whether every task has ended; a followed one when a run of it has."""
         return all(watch.task.status.terminal for watch in self._watches.values())
 
-    def _add(self, entry: Entry, saved: Saved | None, spread: float) -> None:
-        now = self._clock.now()
+    def _add(self, entry: Entry, saved: Saved | None, spread: float, now: float) -> None:
         if saved is None:
             task = begin(entry, now)
         else:
@@ -151,7 +153,7 @@ class Scheduler:
         moment = next_lapse(watch.task, now)
         if moment is None:
             return
-        at = self._clock.monotonic() + max(0.0, moment - now)
+        at = self._clock.monotonic() + max(_SOONEST_LAPSE, moment - now)
         heapq.heappush(self._lapses, (at, next(self._numbers), watch))
         if self._lapses[0][2] is watch:
             self._wakeup.set()

@@ -25,7 +25,7 @@ class Authorization:
 
 
 def parse_authorization(value: str | None, algorithm: str, key_field: str) -> Authorization | None:
-    """Takes ``ALGORITHM Key=…,SignedHeaders=…,Signature=…`` apart, blanks after commas or not; None if it is not that."""
+    """Takes ``ALGORITHM Key=…,SignedHeaders=…,Signature=…`` apart; None if it is not that. Blanks may follow commas."""
     scheme, _, rest = (value or "").partition(" ")
     fields = dict(_FIELD.findall(rest))
     if scheme != algorithm or not {key_field, "SignedHeaders", "Signature"} <= fields.keys():

@@ -18,7 +18,22 @@ from poller.simulator.wire import Answer, RawRequest, Refusal
 _STATUS = {Phase.PENDING: 0, Phase.RUNNING: 1, Phase.SUCCEEDED: 2, Phase.FAILED: 3, Phase.STOPPED: 4}
 _MISSING_CODE = "ModelArts.4700"
 _INPUT = {"type": "DATASET", "source": "X6c3N3eztX7cr3Arvqu"}
-_TEMPLATE = {"id": "sys_data_analyse", "name": "data analyse template name", "operator_params": []}
+_TEMPLATE = {
+    "id": "sys_data_analyse",
+    "name": "data analyse template name",
+    "operator_params": [
+        {
+            "id": "sys_data_analyse",
+            "params": {
+                "op_list": [],
+                "task_type": "image_classification",
+                "manifest_path": "s3://demo/classify/output/annotation/V002/V002.manifest",
+                "file_path": "s3://demo/classify/output/annotation/evaluation/V002",
+                "is_normed": False,
+            },
+        }
+    ],
+}
 
 
 class ModelArts:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from poller.simulator.faults import FaultKind
 from poller.simulator.script import Ending, ProgressShape
@@ -80,7 +80,12 @@ class RunPlan(Model):
 class UnstoppablePlan(RunPlan):
     """A run of an API whose documents know no ``stopped``."""
 
-    ends: Literal[Ending.SUCCEEDED, Ending.FAILED, Ending.NEVER] = Ending.SUCCEEDED
+    @field_validator("ends")
+    @classmethod
+    def _cannot_be_stopped(cls, ends: Ending) -> Ending:
+        if ends is Ending.STOPPED:
+            raise ValueError("this API has no such status: succeeded, failed or never is allowed")
+        return ends
 
 
 class Entry(Model):
@@ -106,18 +111,19 @@ class Entry(Model):
 
     @property
     def claims(self) -> Iterator[tuple[str, ...]]:
-        """What no other entry may stand for: a name, and a thing."""
-        yield ("name", self.known_as)
+        """What no other entry may stand for: things, and a name."""
         yield from self.things()
+        yield ("name", self.known_as)
 
     def things(self) -> Iterator[tuple[str, ...]]:
         """What it stands for: an API and the identifying parameters."""
         yield (self.api, *self.identity)
 
-    @model_validator(mode="after")
-    def _parameters_fit(self) -> Self:
-        check_parameters(self.params, PARAMETERS[self.api], self.optional)
-        return self
+    @field_validator("params")
+    @classmethod
+    def _parameters_fit(cls, params: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        check_parameters(params, PARAMETERS[info.data["api"]], cls.optional)
+        return params
 
 
 class SingleRun(Entry, RunPlan):
@@ -126,19 +132,20 @@ class SingleRun(Entry, RunPlan):
     starts_after: Duration = 0.0
 
 
-class FunctionTask(SingleRun, UnstoppablePlan):
+class FunctionTask(UnstoppablePlan, SingleRun):
     """One generation of an OpenSearch instance."""
 
     api: Literal[Api.FUNCTION_TASK]
 
-    @model_validator(mode="after")
-    def _generation_is_a_number(self) -> Self:
-        if not re.fullmatch("[1-9][0-9]{0,17}", self.params["generation"]):
-            raise ValueError(f"params: generation is {self.params['generation']!r}, a number from 1 on is allowed")
-        return self
+    @field_validator("params")
+    @classmethod
+    def _generation_is_a_number(cls, params: dict[str, str]) -> dict[str, str]:
+        if not re.fullmatch("[1-9][0-9]{0,17}", params["generation"]):
+            raise ValueError(f"generation is {params['generation']!r}, a number from 1 on is allowed")
+        return params
 
 
-class SystemTask(SingleRun, UnstoppablePlan):
+class SystemTask(UnstoppablePlan, SingleRun):
     """An asynchronous task of DLF; ``subtasks`` are the names of its parts, done one after another."""
 
     optional = ("workspace",)
@@ -184,20 +191,15 @@ class FunctionInstance(Entry):
         for generation, _ in enumerate(self.runs, self.first_generation):
             yield (Api.FUNCTION_TASK, *self.identity, str(generation))
 
-    @model_validator(mode="after")
-    def _endless_run_is_last(self) -> Self:
-        if any(run.ends is Ending.NEVER for run in self.runs[:-1]):
+    @field_validator("runs")
+    @classmethod
+    def _endless_run_is_last(cls, runs: tuple[Training, ...]) -> tuple[Training, ...]:
+        if any(run.ends is Ending.NEVER for run in runs[:-1]):
             raise ValueError("a run that never ends is followed by another, only the last may be such a one")
-        return self
+        return runs
 
 
 AnyEntry = Annotated[FunctionTask | FunctionInstance | SystemTask | ProcessorTask | Job, Field(discriminator="api")]
-
-
-def _weighed(weights: dict[Ending, float]) -> dict[Ending, float]:
-    if min(weights.values(), default=0.0) < 0 or sum(weights.values()) <= 0:
-        raise ValueError("weights of zero or more, at least one above zero, are allowed")
-    return weights
 
 
 class Generator(Model):
@@ -210,32 +212,36 @@ class Generator(Model):
     api: Api
     count: int = Field(ge=1, le=1_000_000)
     prefix: str = ""
-    params: dict[str, Parameter] = {}
+    params: Annotated[dict[str, Parameter], Field(default_factory=dict, validate_default=True)]
     starts_after: Span = (0.0, 0.0)
     pending: Span = (0.0, 0.0)
     duration: Span = (10.0, 10.0)
-    ends: Annotated[dict[Ending, float], AfterValidator(_weighed)] = {Ending.SUCCEEDED: 1.0}
+    ends: dict[Ending, float] = Field(default_factory=lambda: {Ending.SUCCEEDED: 1.0})
     progress: ProgressShape = ProgressShape.LINEAR
     seed: int = 0
-
-    @property
-    def numbered(self) -> str:
-        """The parameter that is made of prefix and number."""
-        return "instanceName" if "instanceName" in PARAMETERS[self.api] else PARAMETERS[self.api][-1]
 
     def things(self) -> Iterator[tuple[str, ...]]:
         """What it makes, in order: the API and the identifying parameters."""
         for number in range(1, self.count + 1):
-            made = {"generation": "1", **self.params, self.numbered: f"{self.prefix}{number}"}
+            made = {"generation": "1", **self.params, numbered_parameter(self.api): f"{self.prefix}{number}"}
             yield (self.api, *(made[key] for key in PARAMETERS[self.api]))
 
-    @model_validator(mode="after")
-    def _fits_its_api(self) -> Self:
-        required = tuple(key for key in PARAMETERS[self.api] if key not in (self.numbered, "generation"))
-        check_parameters(self.params, required, ("workspace",) if self.api is Api.SYSTEM_TASK else ())
-        if Ending.STOPPED in self.ends and self.api not in STOPPABLE:
-            raise ValueError(f"ends: stopped is not a status of a {self.api}")
-        return self
+    @field_validator("params")
+    @classmethod
+    def _parameters_fit(cls, params: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if api := info.data.get("api"):
+            required = tuple(key for key in PARAMETERS[api] if key not in (numbered_parameter(api), "generation"))
+            check_parameters(params, required, ("workspace",) if api is Api.SYSTEM_TASK else ())
+        return params
+
+    @field_validator("ends")
+    @classmethod
+    def _weights_fit(cls, weights: dict[Ending, float], info: ValidationInfo) -> dict[Ending, float]:
+        if min(weights.values(), default=0.0) < 0 or sum(weights.values()) <= 0:
+            raise ValueError("weights of zero or more, at least one above zero, are allowed")
+        if Ending.STOPPED in weights and info.data.get("api", Api.JOB) not in STOPPABLE:
+            raise ValueError(f"stopped is no status of a {info.data['api']}")
+        return weights
 
 
 def _listed(value: object) -> object:
@@ -270,7 +276,12 @@ def check_parameters(params: Iterable[str], required: Sequence[str], optional: S
     if missing or unknown:
         found = [f"no {key}" for key in missing] + [f"unknown {key}" for key in unknown]
         allowed = ", ".join((*required, *(f"{key} (optional)" for key in optional))) or "nothing"
-        raise ValueError(f"params: {', '.join(found)}; allowed: {allowed}")
+        raise ValueError(f"{', '.join(found)}; allowed: {allowed}")
+
+
+def numbered_parameter(api: Api) -> str:
+    """The parameter that a generator numbers."""
+    return "instanceName" if "instanceName" in PARAMETERS[api] else PARAMETERS[api][-1]
 
 
 Where = tuple[str, int]

@@ -33,9 +33,12 @@ def load_scenario(path: Path | None = None) -> Scenario:
     """The scenario in ``path``; without one, that of the demo. Raises ScenarioError with all that is wrong."""
     file = path or DEMO_SCENARIO
     root, document = _parse(file)
-    mistakes = [*_repeated_keys(root), *_mistakes(document)]
+    mistakes = sorted(
+        (_line(root, where), ".".join(map(str, where)), what)
+        for where, what in (*_repeated_keys(root), *_mistakes(document))
+    )
     if mistakes:
-        raise ScenarioError([_line(file, root, where, what) for where, what in mistakes])
+        raise ScenarioError([_told(file, *mistake) for mistake in mistakes])
     return Scenario.model_validate(document)
 
 
@@ -90,22 +93,27 @@ def _what(detail: Mapping[str, Any]) -> str:
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return "unknown key"
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"api: one of {', '.join(Api)} is allowed"
     # No value of a secret gets into a message, not even a made-up one.
     if detail["type"] == "missing" or detail["loc"][0] == "accounts" or isinstance(detail["input"], dict | list):
         return message
     return f"found {detail['input']!r}; {message}"
 
 
-def _line(file: Path, root: yaml.Node | None, where: Sequence[int | str], what: str) -> str:
+def _told(file: Path, line: int, where: str, what: str) -> str:
+    return f"{file}:{line}: {where}: {what}" if where else f"{file}:{line}: {what}"
+
+
+def _line(root: yaml.Node | None, where: Sequence[int | str]) -> int:
+    """The line of the deepest part of ``where`` that the document has, from 1 on."""
     node = root
     for key in where:
         deeper = _child(node, key)
         if deeper is None:
             break
         node = deeper
-    number = node.start_mark.line + 1 if node else 1
-    path = ".".join(map(str, where))
-    return f"{file}:{number}: {path}: {what}" if path else f"{file}:{number}: {what}"
+    return node.start_mark.line + 1 if node else 1
 
 
 def _child(node: yaml.Node | None, key: int | str) -> yaml.Node | None:

@@ -42,8 +42,6 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-UNDER_WAY = frozenset({Phase.PENDING, Phase.RUNNING})
-
 # A run that fails or is stopped has not reported 100 % before, and one that never ends never gets there.
 _CEILINGS = {Ending.SUCCEEDED: 100.0, Ending.FAILED: 80.0, Ending.STOPPED: 80.0, Ending.NEVER: 99.0}
 
@@ -139,7 +137,8 @@ def _fraction(run: Run, t: float) -> float:
 def _progress(run: Run, phase: Phase, fraction: float) -> int | None:
     if run.progress is ProgressShape.NONE:
         return None
-    percent = math.floor(_CEILINGS[run.ends] * _shaped(run.progress, fraction))
+    # Rounded first: a binary fraction that misses a whole number by a hair must not cost a percent.
+    percent = math.floor(round(_CEILINGS[run.ends] * _shaped(run.progress, fraction), 6))
     return percent if phase is Phase.SUCCEEDED else min(99, percent)
 
 

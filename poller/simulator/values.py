@@ -40,5 +40,5 @@ def _parameter(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(_seconds)]
 Span = Annotated[tuple[float, float], BeforeValidator(_span)]
 Rate = Annotated[float, BeforeValidator(_per_second)]
-Parameter = Annotated[str, BeforeValidator(_parameter), Field(min_length=1)]
+Parameter = Annotated[str, Field(min_length=1), BeforeValidator(_parameter)]
 Name = Annotated[str, Field(min_length=1)]

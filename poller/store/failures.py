@@ -1,4 +1,4 @@
-"""The one boundary at which the errors of databases, drivers and files become `StoreError`s that an operator can act on."""
+"""The one boundary where errors of databases, drivers and files become `StoreError`s that an operator can act on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from poller.domain.errors import StoreError
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """Why the store cannot be used, and what to do; `store_errors` puts in front of it which store that is."""
 
 
 @contextmanager
 def store_errors(place: str, explain: Callable[[BaseException], str]) -> Iterator[None]:
-    """Raises what goes wrong inside as StoreError: ``place``, then the words that ``explain`` finds for the driver's error."""
+    """Raises what goes wrong inside as StoreError: ``place``, then what ``explain`` makes of a driver's error."""
     try:
         yield
-    except Refusal as refusal:
+    except RefusedError as refusal:
         raise StoreError(f"{place}: {refusal}") from refusal
     except OSError as error:
         raise StoreError(f"{place}: {_in_words(error)}") from error

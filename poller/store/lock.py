@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 class FileLock:
-    """An exclusive lock on the file at ``path``, which is made for it, holds the holder's process id, and is never removed.
+    """An exclusive lock on a file of its own, made at ``path``, which tells the process id of the holder.
 
-    Removing it would let two daemons hold "the" lock, each on a file of its own.
+    The file stays when the lock is given back: were it removed, two daemons could each hold "the" lock, on two files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -16,7 +16,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Takes the lock and says whether that worked; False while someone else holds it. OSError as files have them."""
+        """Takes the lock and says whether that worked: not while someone else holds it. OSError as files have them."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

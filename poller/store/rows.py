@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Row
 
 from poller.domain.events import Transition
 from poller.domain.observation import Failure, Outcome, Subtasks
@@ -17,7 +16,7 @@ from poller.protocols import Pulse, Saved
 from poller.store.schema import partition_of, storable
 
 Values = dict[str, Any]
-"""A row to be written: values by column."""
+"""A row: values by column."""
 
 IDENTITY = ("provider", "operation", "params")
 """The columns that tell which remote task a name means: `Entry.same_task` in terms of rows."""
@@ -72,41 +71,41 @@ def transition_values(transition: Transition) -> Values:
     return values
 
 
-def entry_of(row: Row[Any]) -> Entry:
+def entry_of(row: Values) -> Entry:
     """The entry that was stored as ``row`` of the tasks."""
     return Entry(
-        name=row.name,
-        provider=row.provider,
-        operation=row.operation,
-        params=orjson.loads(row.params),
-        labels=orjson.loads(row.labels),
-        policy=_policy_of(row.policy),
-        follow=row.follow,
-        source=row.source,
+        name=row["name"],
+        provider=row["provider"],
+        operation=row["operation"],
+        params=orjson.loads(row["params"]),
+        labels=orjson.loads(row["labels"]),
+        policy=_policy_of(row["policy"]),
+        follow=row["follow"],
+        source=row["source"],
     )
 
 
-def saved_of(row: Row[Any]) -> Saved:
+def saved_of(row: Values) -> Saved:
     """What is known of the task stored as ``row``."""
     return Saved(
-        name=row.name,
-        provider=row.provider,
-        operation=row.operation,
-        params=orjson.loads(row.params),
+        name=row["name"],
+        provider=row["provider"],
+        operation=row["operation"],
+        params=orjson.loads(row["params"]),
         status=_status_of(row),
         contact=_contact_of(row),
-        saved_at=row.saved_at,
-        next_poll_at=row.next_poll_at,
+        saved_at=row["saved_at"],
+        next_poll_at=row["next_poll_at"],
     )
 
 
-def transition_of(row: Row[Any]) -> Transition:
+def transition_of(row: Values) -> Transition:
     """The transition stored as ``row``."""
     return Transition(
-        source=State(row.source),
-        target=State(row.target),
-        labels=None if row.labels is None else orjson.loads(row.labels),
-        **{name: getattr(row, name) for name in _SAME_TRANSITION},
+        source=State(row["source"]),
+        target=State(row["target"]),
+        labels=None if row["labels"] is None else orjson.loads(row["labels"]),
+        **{name: row[name] for name in _SAME_TRANSITION},
     )
 
 
@@ -117,11 +116,11 @@ def _status_values(status: Status) -> Values:
     return values
 
 
-def _status_of(row: Row[Any]) -> Status:
+def _status_of(row: Values) -> Status:
     return Status(
-        state=State(row.state),
-        subtasks=None if row.subtasks is None else _subtasks_of(row.subtasks),
-        **{name: getattr(row, name) for name in _SAME_STATUS},
+        state=State(row["state"]),
+        subtasks=None if row["subtasks"] is None else _subtasks_of(row["subtasks"]),
+        **{name: row[name] for name in _SAME_STATUS},
     )
 
 
@@ -140,11 +139,11 @@ def _contact_values(contact: Contact, at: float) -> Values:
     return values
 
 
-def _contact_of(row: Row[Any]) -> Contact:
-    outcome = row.failure_outcome
+def _contact_of(row: Values) -> Contact:
+    outcome = row["failure_outcome"]
     return Contact(
-        last_failure=None if outcome is None else Failure(Outcome(outcome), row.failure_at, row.failure_message),
-        **{name: getattr(row, name) for name in _SAME_CONTACT},
+        last_failure=None if outcome is None else Failure(Outcome(outcome), row["failure_at"], row["failure_message"]),
+        **{name: row[name] for name in _SAME_CONTACT},
     )
 
 

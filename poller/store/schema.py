@@ -1,7 +1,7 @@
 """The tables of the store, the same in every database.
 
-Times are seconds since the epoch in double precision, so that they come back as they went in. Whatever changes here needs
-a new revision in `poller.store.migrations` as well.
+Times are seconds since the epoch in double precision, so that they come back as they went in. Whatever changes here
+needs a new revision in `poller.store.migrations` as well.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class AnyText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - not our signature
         """What is stored for ``value``."""
         return None if value is None else storable(value)
 

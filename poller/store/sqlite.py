@@ -1,8 +1,8 @@
 """SQLite: everything in which it differs from other databases. The daemon owns its file, alone.
 
-Durability: write-ahead log, and every commit is on the disk before it is told (``synchronous=FULL``). Less would do for a killed
-process. But after a power cut a store that forgot what was told would number the next transitions as the lost ones
-were, and receivers that know an id already would take news for a repeat.
+A write-ahead log lets pages be read while commits go on. Every commit is on the disk before it is told
+(``synchronous=FULL``). Less would do for a killed process, but after a power cut a store that forgot what was told
+would number its next transitions as the lost ones were: receivers that know an id already would take news for a repeat.
 """
 
 import os
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 
 from poller.domain.errors import StoreError, StoreLockedError
-from poller.store.failures import Refusal
+from poller.store.failures import RefusedError
 from poller.store.lock import FileLock
 
 ALLOWED = "sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
@@ -46,7 +46,10 @@ _WORDS: Mapping[int, str] = {
 
 
 class SqliteDatabase:
-    """The database that ``url`` names: a file, or memory. StoreError, which tells what is allowed, if it names neither."""
+    """The file, or memory, that ``url`` names. StoreError, which tells what is allowed, if it names neither.
+
+    ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns.
+    """
 
     def __init__(self, url: str) -> None:
         file = _file_in(url)
@@ -61,7 +64,7 @@ class SqliteDatabase:
         return insert(table)
 
     def take(self) -> None:
-        """Keeps every other daemon off. StoreLockedError if one is there, Refusal or OSError if there is no place for a store."""
+        """Keeps other daemons off. StoreLockedError if one is there, RefusedError or OSError if no store can be."""
         if self._file is None or self._lock is None:
             return
         _see_that_it_may_be(self._file)
@@ -78,7 +81,7 @@ class SqliteDatabase:
             self._lock.release()
 
     def engine(self) -> AsyncEngine:
-        """A new engine; connections with the execution option ``only_reads`` neither block those that write nor wait for them."""
+        """A new engine. With the execution option ``only_reads`` its transactions wait for none that writes."""
         if self._file is None:
             engine = create_async_engine(
                 URL.create("sqlite+aiosqlite"), poolclass=StaticPool, connect_args={"isolation_level": None}
@@ -87,6 +90,8 @@ class SqliteDatabase:
             engine = create_async_engine(
                 URL.create("sqlite+aiosqlite", database=str(self._file)),
                 poolclass=AsyncAdaptedQueuePool,
+                pool_size=2,  # one that writes and one that reads
+                max_overflow=0,
                 connect_args={"isolation_level": None, "timeout": _PATIENCE},
             )
         event.listen(engine.sync_engine, "connect", _prepare)
@@ -127,9 +132,13 @@ def _refuse(url: str) -> NoReturn:
 
 def _see_that_it_may_be(file: Path) -> None:
     if not file.parent.is_dir():
-        raise Refusal(f"there is no folder {file.parent}: make it, or name another place for the store")
+        raise RefusedError(f"there is no folder {file.parent}: make it, or name another place for the store")
     if file.exists() and not file.is_file():
-        raise Refusal("is no file: name another place for the store")
+        raise RefusedError("is no file: name another place for the store")
+    if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+        raise RefusedError(
+            "cannot be written by this user: change its owner or mode, or name another place for the store"
+        )
 
 
 def _prepare(connection: Any, _record: object) -> None:
@@ -140,7 +149,7 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begins a transaction, which the driver, in autocommit mode, leaves to us: it would leave out the DDL of migrations."""
+    """Begins a transaction: the driver's own way of doing that would leave the DDL of migrations outside."""
     if connection.get_execution_options().get("only_reads"):
         connection.exec_driver_sql("BEGIN")
         return

@@ -1,52 +1,92 @@
-"""What the store says to its database, built once; only how an INSERT says "on conflict" is the dialect's own."""
+"""What the store says to its database, built once. Only how an INSERT says "on conflict" belongs to the dialect."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Delete, Select, Table, Update, bindparam, delete, select, update
-from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, select, update
 
 from poller.store.rows import CONTACT, IDENTITY, KNOWLEDGE, MANNER
 from poller.store.schema import tasks, transitions
 
-Insert = PostgresqlInsert | SqliteInsert
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    Insert = SqliteInsert | PostgresqlInsert
 
 KEY = "key"
-"""The parameter that says which row, where the column's own name stands for the new value."""
+"""The parameter that says which row to update, where a column's own name stands for its new value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Statements:
-    """The writes of one dialect, all of them meant for many rows at a time."""
+class Inserts:
+    """Everything that begins with INSERT, for many rows at a time.
+
+    ``begin_anew`` stores tasks as never seen before, whatever was stored under their names. ``save_change`` stores what
+    became known of them, unless a name has come to mean another task since. ``add_transition`` leaves alone what is
+    stored already.
+    """
 
     begin_anew: Insert
     save_change: Insert
     add_transition: Insert
 
 
-def statements(insert: Callable[[Table], Insert]) -> Statements:
-    """The statements of the dialect whose INSERT this is."""
-    return Statements(_begin_anew(insert), _save_change(insert), _add_transition(insert))
-
-
-def _begin_anew(insert: Callable[[Table], Insert]) -> Insert:
-    """Stores a task as one never seen before, whatever was stored under its name."""
-    statement = insert(tasks)
-    every = {column.name: statement.excluded[column.name] for column in tasks.columns if not column.primary_key}
-    return statement.on_conflict_do_update(index_elements=[tasks.c.name], set_=every)
-
-
-def _save_change(insert: Callable[[Table], Insert]) -> Insert:
-    """Stores what became known of a task, unless its name has come to mean another one since the poll was sent."""
-    statement = insert(tasks)
-    return statement.on_conflict_do_update(
-        index_elements=[tasks.c.name],
-        set_={name: statement.excluded[name] for name in (*KNOWLEDGE, *CONTACT)},
-        where=_all_equal(statement, IDENTITY),
+def inserts(insert: Callable[[Table], Insert]) -> Inserts:
+    """The statements of the dialect that this is the INSERT of."""
+    begin, change = insert(tasks), insert(tasks)
+    return Inserts(
+        begin.on_conflict_do_update(
+            index_elements=[tasks.c.name],
+            set_={column.name: begin.excluded[column.name] for column in tasks.columns if not column.primary_key},
+        ),
+        change.on_conflict_do_update(
+            index_elements=[tasks.c.name],
+            set_={name: change.excluded[name] for name in (*KNOWLEDGE, *CONTACT)},
+            where=and_(*(tasks.c[name] == change.excluded[name] for name in IDENTITY)),
+        ),
+        insert(transitions).on_conflict_do_nothing(index_elements=[transitions.c.transition_id]),
     )
 
 
-def _all_equal(statement: Insert, names: tuple[str, ...]) -> ColumnElement[bool]:
-    ...
+def _set(table: Table, key: str, *names: str) -> Update:
+    return update(table).where(table.c[key] == bindparam(KEY)).values({name: bindparam(name) for name in names})
+
+
+WATCH = _set(tasks, "name", *MANNER, "unwatched_at")
+UNWATCH = _set(tasks, "name", "unwatched_at")
+SAVE_PULSE = _set(tasks, "name", *CONTACT, "next_poll_at")
+MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
+
+STORED = select(tasks)
+UNTOLD = select(transitions).where(transitions.c.told_at.is_(None)).order_by(transitions.c.seq)
+
+
+def watched_from(source: str) -> Select[Any]:
+    """The watched tasks whose entries come from ``source``, by name."""
+    return select(tasks).where(tasks.c.source == source, tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
+
+
+def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:
+    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with."""
+    page = select(transitions).order_by(transitions.c.seq.desc()).limit(limit)
+    if name is not None:
+        page = page.where(transitions.c.task == name)
+    if before is not None:
+        page = page.where(transitions.c.seq < before)
+    return page
+
+
+def forget_transitions(before: float, limit: int) -> Delete:
+    """Deletes ``limit`` of the transitions told and older than ``before``."""
+    old = select(transitions.c.seq).where(transitions.c.at < before, transitions.c.told_at.is_not(None))
+    return delete(transitions).where(transitions.c.seq.in_(old.order_by(transitions.c.at).limit(limit)))
+
+
+def forget_tasks(before: float, limit: int) -> Delete:
+    """Deletes ``limit`` of the tasks that nobody watches since before ``before``."""
+    old = select(tasks.c.name).where(tasks.c.unwatched_at < before).limit(limit)
+    return delete(tasks).where(tasks.c.name.in_(old))

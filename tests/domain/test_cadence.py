@@ -12,7 +12,7 @@ from poller.domain.lifecycle import begin
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Contact, Policy, Task
-from tests.domain.lives import NO_ANSWER, REPORTED_ENDS, T0, answer, entry, poll, task_in
+from tests.domain.lives import REPORTED_ENDS, T0, answer, entry, poll, task_in
 
 MIDDLE = 0.5
 """The draw that leaves a delay as it is."""
@@ -98,11 +98,20 @@ def test_the_delay_does_not_start_anew_when_progress_moves() -> None:
     assert next_delay(polled(*seen), MIDDLE) == 16.0
 
 
-@pytest.mark.parametrize("outcome", NO_ANSWER)
+@pytest.mark.parametrize("outcome", [Outcome.UNRECOGNIZED, Outcome.REJECTED, Outcome.UNREACHABLE])
 def test_a_task_that_cannot_be_read_backs_off(outcome: Outcome) -> None:
     """The schedule is the only retry there is: each failure in a row waits longer."""
     delays = [next_delay(polled(*[Observation(outcome)] * times), MIDDLE) for times in (1, 2, 3)]
     assert delays == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.THROTTLED, Outcome.UNAUTHORIZED])
+def test_a_task_does_not_back_off_because_its_connection_was_refused(outcome: Outcome) -> None:
+    """A refusal pauses the whole connection; no task is to wait on top of that."""
+    seen = [answer(State.RUNNING), answer(State.RUNNING)]
+    assert next_delay(polled(*seen), MIDDLE) == 4.0
+    assert next_delay(polled(*seen, *[Observation(outcome)] * 9), MIDDLE) == 4.0
+    assert next_delay(polled(Observation(outcome)), MIDDLE) == 2.0
 
 
 @pytest.mark.parametrize("state", REPORTED_ENDS)
@@ -142,7 +151,7 @@ def test_a_pause_asked_for_never_shortens_the_delay(policy: Policy, attempt: int
 def test_first_polls_spread_over_what_the_rate_needs_or_two_seconds(
     initial: float, spread: float, draw: float, delay: float
 ) -> None:
-    """Many tasks do not start in lockstep, yet few tasks do not wait: at most two seconds unless the rate needs more."""
+    """Many tasks do not start in lockstep, yet few need not wait: at most two seconds unless the rate needs more."""
     task = begin(entry(policy=Policy(initial=initial)), T0)
     assert first_delay(task, draw, spread) == delay
 

@@ -80,6 +80,13 @@ def test_a_late_refusal_never_makes_a_pause_shorter() -> None:
     assert paused.observed(seen(Outcome.THROTTLED, 30.0), EPOCH - 1, PAUSES, NOW) == paused
 
 
+@pytest.mark.parametrize(("refusals", "pause"), [(1, 2.0), (2, 4.0), (3, 8.0)])
+def test_a_late_refusal_does_not_make_pauses_grow(refusals: int, pause: float) -> None:
+    """When many polls in flight are refused together, the pause is as long after the last as after the first."""
+    paused = Circuit(Phase.PAUSED, EPOCH, refusals, until=NOW, reason=Outcome.THROTTLED)
+    assert paused.observed(seen(Outcome.THROTTLED), EPOCH - 1, PAUSES, NOW).until == NOW + pause
+
+
 def test_a_connection_begins_with_one_poll_at_a_time() -> None:
     """Nobody knows yet whether the credentials are right, and a row of refusals locks a key."""
     assert Circuit() == Circuit(Phase.PROBING, epoch=0, refusals=0, until=0.0, reason=None)
@@ -151,7 +158,8 @@ def test_refused_credentials_pause_for_auth_pause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "phase"), [(NOW, Phase.PAUSED), (NOW + 1.9, Phase.PAUSED), (NOW + 2, Phase.PROBING), (1e9, Phase.PROBING)]
+    ("moment", "phase"),
+    [(NOW, Phase.PAUSED), (NOW + 1.9, Phase.PAUSED), (NOW + 2, Phase.PROBING), (1e9, Phase.PROBING)],
 )
 def test_a_pause_ends_with_one_poll_at_a_time(moment: float, phase: Phase) -> None:
     """When its time is over, and not before, a paused connection lets a poll out to see."""
@@ -182,7 +190,8 @@ def test_new_credentials_change_nothing_else(phase: Phase) -> None:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(Outcome), st.booleans(), st.none() | st.floats(-10, 10_000), st.floats(0, 700)), max_size=40
+    st.tuples(st.sampled_from(Outcome), st.booleans(), st.none() | st.floats(-10, 10_000), st.floats(0, 700)),
+    max_size=40,
 )
 
 

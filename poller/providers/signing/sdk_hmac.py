@@ -43,7 +43,7 @@ def canonical_request(request: Request, headers: Mapping[str, str]) -> str:
 
 
 def canonical_path(path: str) -> str:
-    """Decodes once, encodes by segment, ends in `/`. So an encoded slash is signed as a slash: the official signer does."""
+    """Decodes once, encodes by segment, ends in `/`. An encoded slash is signed as a slash, officially too."""
     encoded = quote(unquote(path), safe="/~")
     return encoded if encoded.endswith("/") else f"{encoded}/"
 

@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: the connection to work on is handed over by `poller.store.migrations.migrate`."""
+"""What Alembic runs for every command, on the connection that `poller.store.migrations.migrate` hands over."""
 
 from alembic import context
 
@@ -9,7 +9,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    render_as_batch=True,  # SQLite alters a table by making it anew
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -106,10 +106,10 @@ def test_a_colon_in_a_user_name_is_refused() -> None:
         Basic("us:er", SECRET)
 
 
-@pytest.mark.parametrize("name", ["X Api Key", "X-Api-Key:", "X-Clé"])
+@pytest.mark.parametrize("name", ["X Api Key", "X-Api-Key:", "X-Clé", "Host"])
 def test_a_credential_header_needs_a_header_name(name: str) -> None:
     """A name that could not be sent is found when the credentials are made."""
-    with pytest.raises(ValueError, match="not a header name"):
+    with pytest.raises(ValueError, match=r"header name|header Host"):
         HeaderCredential(name, SECRET)
 
 

@@ -1,0 +1,145 @@
+"""The one place that builds and wires everything."""
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import structlog
+from prometheus_client import CollectorRegistry
+
+from poller.config import Loaded, load
+from poller.domain.circuit import Pauses
+from poller.domain.observation import Observation
+from poller.domain.state import State
+from poller.emit.exposition import Exposition
+from poller.emit.logs import LogEmitter
+from poller.emit.metrics import Metrics
+from poller.protocols import Clock, Emitter
+from poller.providers.binding import Binding, bind, check
+from poller.runtime.clock import LoopClock
+from poller.runtime.committer import Committer
+from poller.runtime.lane import Lane, Reporter
+from poller.runtime.once import Once
+from poller.runtime.scheduler import Scheduler
+from poller.settings import Retention
+from poller.store.sql import open_store
+from poller.web.server import build_app, serve
+
+LONGEST_STOP = 8.0
+"""Seconds that a stopping daemon goes on trying to commit what is left."""
+
+Logger = structlog.typing.FilteringBoundLogger
+Until = Callable[[Scheduler], Awaitable[str]]
+"""Waits for what ends the daemon and tells the reason; is given what is being watched."""
+
+
+def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ) -> Loaded:
+    """The config at ``path``, checked against the specs of its providers too. ConfigError with every mistake."""
+    return load(path, skip_secrets=skip_secrets, env=env, check=lambda loaded: check(loaded, env, skip_secrets))
+
+
+async def run_daemon(
+    loaded: Loaded,
+    logger: Logger,
+    until: Until,
+    env: Mapping[str, str] = os.environ,
+    emitters: Sequence[Emitter] = (),
+) -> None:
+    """Watches everything in a config until ``until`` returns; what happened until then is committed and told.
+
+    ``emitters`` are told beside the log and the metrics.
+
+    Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
+    """
+    settings, clock = loaded.settings, LoopClock()
+    logger.info("daemon.started", version=version("poller"), store=_shown_store(settings.store), tasks=len(loaded.entries))
+    async with AsyncExitStack() as stack:
+        store = open_store(settings.store)
+        stack.push_async_callback(store.close)
+        await store.open()
+        metrics = Metrics(CollectorRegistry(), version("poller"), lambda: committer.unemitted)
+        committer = Committer(store, [LogEmitter(logger), metrics, *emitters], clock, logger)
+        scheduler = Scheduler(
+            committer=committer,
+            observer=metrics,
+            clock=clock,
+            draw=random.random,
+            retention=_retention(settings.retention),
+        )
+        app = build_app(scheduler, store, Exposition(metrics, scheduler).render, clock, logger)
+        host, port = await stack.enter_async_context(serve(app, settings.web.listen.host, settings.web.listen.port))
+        for binding in bind(loaded, env).values():
+            scheduler.add_lane(await _open_lane(stack, binding, loaded, scheduler, clock, logger))
+        now = clock.now()
+        saved = await store.watch(list(loaded.entries.values()), now)
+        await committer.recover()
+        scheduler.load(list(loaded.entries.values()), saved, now)
+        metrics.reloaded(ok=True, at=now)
+        logger.info("daemon.ready", tasks=len(loaded.entries), listen=f"http://{host}:{port}")
+        reason = await _poll_until(until, scheduler, committer)
+    logger.info("daemon.stopped", reason=reason)
+
+
+async def poll_once(
+    loaded: Loaded, names: Iterable[str], logger: Logger, env: Mapping[str, str] = os.environ
+) -> dict[str, Observation]:
+    """One observation of each task in ``names``, without a store."""
+    clock = LoopClock()
+    once = Once(clock)
+    entries = [loaded.entries[name] for name in names]
+    async with AsyncExitStack() as stack:
+        bindings = bind(loaded, env)
+        for provider in dict.fromkeys(entry.provider for entry in entries):
+            once.add_lane(await _open_lane(stack, bindings[provider], loaded, once, clock, logger))
+        await once.run(entries)
+    return once.seen
+
+
+async def _poll_until(until: Until, scheduler: Scheduler, committer: Committer) -> str:
+    """Polls until it is time to stop, then lets go of the polls under way and commits what is left."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(committer.run)
+        async with anyio.create_task_group() as polling:
+            polling.start_soon(scheduler.run)
+            reason = await until(scheduler)
+            polling.cancel_scope.cancel()
+        scheduler.flush()
+        committer.stop()
+        group.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
+    return reason
+
+
+async def _open_lane(
+    stack: AsyncExitStack, binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger
+) -> Lane:
+    connection = binding.connect(clock)
+    stack.push_async_callback(connection.close)
+    policy = loaded.settings.policy(binding.name)
+    return Lane(
+        binding.name,
+        connection,
+        rate=binding.settings.rate_limit,
+        max_in_flight=binding.settings.max_in_flight,
+        timeout=binding.settings.timeout,
+        pauses=Pauses(
+            binding.settings.auth_pause, binding.settings.max_pause, policy.initial, policy.max, policy.growth
+        ),
+        clock=clock,
+        reporter=reporter,
+        logger=logger,
+    )
+
+
+def _retention(settings: Retention) -> Callable[[State], float]:
+    return lambda state: settings.succeeded if state is State.SUCCEEDED else settings.unsuccessful
+
+
+def _shown_store(url: str) -> str:
+    """The store's URL without what may be a password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+

@@ -1,0 +1,31 @@
+"""The `poller` command."""
+
+import sys
+
+import typer
+
+from poller.cli import demo, inspect, run, simulate
+from poller.domain.errors import ConfigError, PollerError
+
+app = typer.Typer(
+    name="poller",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Watches long-running remote tasks until they end, and tells.",
+)
+for register in (run.register, inspect.register, simulate.register, demo.register):
+    register(app)
+
+
+def main() -> None:
+    """Runs the command line; what a user can act on is told in words, without a traceback. Exit status 2: mistakes in the files."""
+    try:
+        app()
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - one mistake a line, never wrapped
+        sys.exit(2)
+    except PollerError as error:
+        print(f"poller: {error}", file=sys.stderr)  # noqa: T201 - as above
+        sys.exit(1)

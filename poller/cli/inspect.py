@@ -1,0 +1,113 @@
+"""Commands that look: `check`, `poll`, `status`, `schema`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from poller.app import load_config, poll_once
+from poller.cli import tables
+from poller.cli.daemon_api import fetch_tasks
+from poller.cli.options import AsJson, ConfigPath, run_async
+from poller.config import Loaded, json_schema
+from poller.domain.errors import PollerError
+from poller.domain.observation import Outcome
+from poller.emit.logs import configure_logging
+from poller.providers.binding import bind
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(check)
+    app.command()(poll)
+    app.command()(status)
+    app.command()(schema)
+
+
+def check(
+    config: ConfigPath,
+    skip_secrets: Annotated[
+        bool, typer.Option("--skip-secrets", help="Secrets that cannot be had are no mistake, for CI.")
+    ] = False,
+) -> None:
+    """Check config, provider specs and watchlist offline, and print what would be watched.
+
+    Example: poller check -c poller.yaml
+
+    Every mistake is told at once, one a line: FILE:LINE: KEY.PATH: what was found, what is allowed. Exit status 2 if there are any.
+    """
+    loaded = load_config(config, skip_secrets)
+    tables.print_watchlist(loaded, bind(loaded))
+
+
+def poll(
+    config: ConfigPath,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Tasks; without any: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Poll tasks once, without a daemon, and print what was answered and why it means what it means.
+
+    Example: poller poll -c poller.yaml ctr-model-3
+
+    Exit status 0 if every task's status was told, else 1.
+    """
+    loaded = load_config(config)
+    wanted = _known(loaded, names or list(loaded.entries))
+    logger = configure_logging("warning")
+    seen = run_async(lambda: poll_once(loaded, wanted, logger))
+    if as_json:
+        for name in wanted:
+            _print_json(tables.observation_json(loaded.entries[name], seen[name]))
+    else:
+        tables.print_observations(loaded, seen)
+    if any(seen[name].outcome is not Outcome.ANSWERED for name in wanted):
+        raise typer.Exit(1)
+
+
+def status(
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The daemon's config file.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The daemon's address; without it as in the config.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tasks of a running daemon.
+
+    Example: poller status --url http://127.0.0.1:9817
+    """
+    base = url or _listening(config)
+    tasks = run_async(lambda: fetch_tasks(base))
+    if as_json:
+        for task in tasks:
+            _print_json(task)
+    else:
+        tables.print_status(tasks)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the config file, for editors.
+
+    Example: poller schema > poller.schema.json
+    """
+    sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _known(loaded: Loaded, names: list[str]) -> list[str]:
+    unknown = [name for name in names if name not in loaded.entries]
+    if unknown:
+        raise PollerError(f"not on the watchlist: {', '.join(unknown)}; `poller check` lists what is")
+    return list(dict.fromkeys(names))
+
+
+def _listening(config: Path | None) -> str:
+    if config is None:
+        return "http://127.0.0.1:9817"
+    listen = load_config(config, skip_secrets=True).settings.web.listen
+    host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{listen.port}" if ":" in host else f"http://{host}:{listen.port}"
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")

@@ -1,0 +1,141 @@
+"""What commands print for people: plain tables, never wrapped when they go to a program."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from poller.config import Loaded
+from poller.domain.durations import format_duration
+from poller.domain.observation import Observation
+from poller.domain.task import Entry
+from poller.providers.binding import Binding
+from poller.providers.client import build_request
+
+_WIDE = 10_000
+_STYLES = {
+    "succeeded": "green",
+    "answered": "green",
+    "running": "cyan",
+    "pending": "blue",
+    "failed": "bold red",
+    "missing": "red",
+    "expired": "red",
+    "stopped": "yellow",
+    "unrecognized": "yellow",
+    "rejected": "yellow",
+    "throttled": "yellow",
+    "unreachable": "red",
+    "unauthorized": "bold red",
+}
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+    """Prints rows under their columns' names; nothing is wrapped, and on a terminal what is too long is cut."""
+    terminal = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.upper(), no_wrap=True, overflow="ellipsis" if terminal else "ignore")
+    for row in rows:
+        table.add_row(*(Text(cell or "-", style=_STYLES.get(cell or "", "")) for cell in row))
+    console = Console(width=None if terminal else _WIDE, highlight=False)
+    with console.capture() as printed:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+
+
+def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
+    """What would be watched: the connections, and each task with the request that asks for it."""
+    counts = Counter(entry.provider for entry in loaded.entries.values())
+    print_table(
+        ("provider", "kind", "endpoint", "tasks"),
+        ((name, b.kind.name, str(b.endpoint), str(counts[name])) for name, b in bindings.items()),
+    )
+    sys.stdout.write("\n")
+    print_table(
+        ("task", "provider", "operation", "request"),
+        ((e.name, e.provider, e.operation, _request_line(e, bindings[e.provider])) for e in loaded.entries.values()),
+    )
+
+
+def print_observations(loaded: Loaded, seen: Mapping[str, Observation]) -> None:
+    """What each poll brought, and why it was taken for that."""
+    print_table(
+        ("task", "outcome", "state", "status", "progress", "message", "because of"),
+        (
+            (name, o.outcome, o.state, o.raw_status, percent(o.progress), o.message, o.rule)
+            for name, o in seen.items()
+            if name in loaded.entries
+        ),
+    )
+
+
+def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
+    """The tasks of a daemon, as its API tells them."""
+    print_table(
+        ("task", "provider", "state", "flags", "progress", "took", "polls", "message"),
+        (
+            (
+                task["name"],
+                task["provider"],
+                task["state"],
+                " ".join(flag for flag in ("overdue", "stalled", "unreachable") if task[flag]),
+                percent(task["progress"]),
+                _took(task),
+                str(task["polls"]),
+                task["message"] or (task["last_failure"] or {}).get("message") if task["consecutive_failures"] else task["message"],
+            )
+            for task in tasks
+        ),
+    )
+
+
+def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:
+    """What a poll brought, for programs; times in RFC 3339."""
+    return {
+        "task": entry.name,
+        "provider": entry.provider,
+        "operation": entry.operation,
+        "outcome": seen.outcome,
+        "state": seen.state,
+        "raw_status": seen.raw_status,
+        "progress": seen.progress,
+        "message": seen.message,
+        "started_at": _rfc3339(seen.started_at),
+        "ended_at": _rfc3339(seen.ended_at),
+        "duration_seconds": seen.duration,
+        "request_id": seen.request_id,
+        "http_status": seen.http_status,
+        "code": seen.code,
+        "retry_after_seconds": seen.retry_after,
+        "reason": seen.rule,
+    }
+
+
+def percent(progress: float | None) -> str | None:
+    """Progress for people."""
+    return None if progress is None else f"{progress:g} %"
+
+
+def _request_line(entry: Entry, binding: Binding) -> str:
+    request = build_request(binding.kind.operations[entry.operation], binding.endpoint, entry.params)
+    return f"{request.method} {request.url}"
+
+
+def _took(task: Mapping[str, Any]) -> str | None:
+    if task["duration_seconds"] is not None:
+        return format_duration(task["duration_seconds"])
+    if task["started_at"] is None or task["terminal"]:
+        return None
+    return format_duration(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(task["started_at"])).total_seconds()))
+
+
+def _rfc3339(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,218 @@
+"""The config file and all it includes, loaded at once: settings and watchlist, or every mistake in any of the files.
+
+A pattern under ``include`` may match nothing, for a folder's last file may go as its first may come; but the folder
+must be there. So must a file that is named. Each file is read once, however often it is named.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import Field
+
+from poller.domain.errors import ConfigError, Problem
+from poller.domain.task import Entry
+from poller.settings import Settings, parse_settings
+from poller.textfile import reason
+from poller.values import Surroundings
+from poller.watchlist import Collected, Collector, EntryReader, Places, TaskFile, WrittenEntry, numbered, read_tasks
+from poller.wording import KeyPath, Mistake, found, kind
+from poller.yamlfile import Document, read_yaml
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class ConfigFile(Settings):
+    """The config file of poller. Relative paths are relative to the file they stand in."""
+
+    tasks: list[WrittenEntry] = Field(default_factory=list)
+    """The tasks to watch; more may stand in the files under include."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config that was loaded: with entries merged with their provider's parameters and every schedule above them.
+
+    ``files`` are those that were read, ``folders`` those that patterns look in: where changes may change the config.
+    """
+
+    settings: Settings
+    entries: dict[str, Entry]
+    files: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    _document: Document = field(repr=False)
+    _places: Places = field(repr=False)
+
+    def problem(self, path: KeyPath, text: str) -> Problem:
+        """A mistake at ``path`` of the config file: what was found, and what is allowed."""
+        return self._document.problem(path, text)
+
+    def entry_problem(self, name: str, path: KeyPath, text: str) -> Problem:
+        """A mistake at ``path`` of the entry ``name``, in whichever file it stands.
+
+        What the entry has from elsewhere, like its provider's parameters, is shown at the line where the entry begins.
+        """
+        return self._places.problem(self._places.of(name), Mistake(path, text))
+
+
+Check: TypeAlias = Callable[[Loaded], Iterable[Problem]]
+"""Finds the mistakes that take more knowledge than is had here."""
+
+
+def _nothing_more(_: Loaded) -> Iterable[Problem]:
+    return ()
+
+
+def load(
+    path: Path,
+    *,
+    skip_secrets: bool = False,
+    env: Mapping[str, str] = os.environ,
+    check: Check = _nothing_more,
+) -> Loaded:
+    """The config in the file at ``path``. ConfigError with every mistake in it and in the files it includes.
+
+    ``check`` is handed what has no mistakes, even when something else has; what it finds is told with the rest. With
+    ``skip_secrets`` a secret that cannot be had is no mistake. ``env`` is what secrets and the paths to them refer to.
+    """
+    document = read_yaml(path, _shown(str(path)))
+    if not isinstance(document.data, dict):
+        raise ConfigError(document.problems or [_no_mapping(document)])
+    top = _read_top(document.data, Surroundings(path.parent, env))
+    included = _find(top.settings.include, path)
+    collected, problems = _collect(top, TaskFile(document.file, _shown(path.name), document.lines), included.files)
+    files = (path, *(file.path for file in included.files))
+    # The raw data has literal secrets in it.
+    loaded = Loaded(
+        top.settings, collected.entries, files, included.folders, replace(document, data=None), collected.places
+    )
+    unresolved = () if skip_secrets else top.settings.unresolved()
+    located = [document.problem(wrong.path, wrong.text) for wrong in (*top.wrong, *included.wrong, *unresolved)]
+    every = [*document.problems, *located, *problems, *collected.problems, *check(loaded)]
+    if every:
+        raise ConfigError(every)
+    return loaded
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the config file, for editors."""
+    schema = ConfigFile.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        for described in model.get("properties", {}).values():
+            # A section's default is what its own keys default to, and says nothing of what holds above it.
+            if "$ref" in described:
+                described.pop("default", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "poller"}
+
+
+# --- the file itself -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """What the config file alone says."""
+
+    settings: Settings
+    tasks: object
+    reader: EntryReader
+    wrong: tuple[Mistake, ...]
+
+
+def _no_mapping(document: Document) -> Problem:
+    found_there = "empty" if document.data is None else kind(document.data)
+    return document.problem((), f"{found_there}, a mapping with settings is allowed")
+
+
+def _read_top(data: Mapping[str, object], around: Surroundings) -> _Top:
+    tasks = data.get("tasks", [])
+    settings, wrong = parse_settings({key: data[key] for key in data if key != "tasks"}, around, ConfigFile)
+    if not isinstance(tasks, list):
+        wrong += (Mistake(("tasks",), f"{kind(tasks)}, a list is allowed"),)
+    # Against a schedule with mistakes in it nothing can be checked.
+    trust = all(mistake.path[0] != "schedule" for mistake in wrong)
+    if trust:
+        wrong += tuple(settings.contradictions())
+    return _Top(settings, tasks, EntryReader(settings, _invalid(data, settings), trust), wrong)
+
+
+def _invalid(data: Mapping[str, object], settings: Settings) -> frozenset[str] | None:
+    """The providers that have mistakes; None when there is no telling their names."""
+    providers = data.get("providers", {})
+    return frozenset(providers) - set(settings.providers) if isinstance(providers, dict) else None
+
+
+# --- what it includes ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An included file: where it is, and what it is called in the config."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Included:
+    files: tuple[_File, ...]
+    folders: tuple[Path, ...]
+    wrong: tuple[Mistake, ...]
+
+
+def _find(include: Iterable[str], config: Path) -> _Included:
+    files: dict[str, _File] = {}
+    folders: dict[Path, None] = {}
+    wrong: list[Mistake] = []
+    for index, pattern in enumerate(include):
+        matches = _matches(pattern, config.parent)
+        if isinstance(matches, str):
+            wrong.append(Mistake(("include", index), f"{found(pattern)} {matches}"))
+            continue
+        folders[_fixed_part(pattern, config.parent)] = None
+        for name in matches:
+            path = config.parent / name
+            files.setdefault(os.path.realpath(path), _File(path, name))
+    # A pattern may well match the config file, whose tasks are known.
+    files.pop(os.path.realpath(config), None)
+    return _Included(tuple(files.values()), tuple(folders), tuple(wrong))
+
+
+def _matches(pattern: str, folder: Path) -> list[str] | str:
+    """The files that ``pattern`` names, sorted, as it names them; or why that is a mistake."""
+    name = str(Path(pattern))
+    if os.path.lexists(folder / name):
+        return [name]
+    if not _WILDCARD.search(name):
+        return "does not exist, a file or a pattern like watchlist.d/*.yaml is allowed"
+    try:
+        with os.scandir(_fixed_part(pattern, folder)):
+            return sorted(glob.glob(name, root_dir=folder, recursive=True))
+    except OSError as error:
+        return f"looks in a folder that {reason(error)}, a folder that can be read is allowed"
+
+
+def _fixed_part(pattern: str, folder: Path) -> Path:
+    """The folder that ``pattern`` looks in."""
+    return folder.joinpath(*takewhile(lambda part: not _WILDCARD.search(part), Path(pattern).parent.parts))
+
+
+def _collect(top: _Top, own: TaskFile, included: Iterable[_File]) -> tuple[Collected, list[Problem]]:
+    """The entries of all files, and the mistakes that concern an included file as a whole."""
+    collector = Collector(top.reader)
+    collector.add(own, numbered(top.tasks))
+    problems: list[Problem] = []
+    for file in included:
+        read = read_tasks(file.path, _shown(str(file.path)), _shown(file.name))
+        collector.add(read.file, read.tasks)
+        problems += read.problems
+    return collector.collected(), problems
+
+
+def _shown(name: str) -> str:
+    """A file's name on one line, and in text that UTF-8 can carry."""
+    return "".join(character if character.isprintable() else "?" for character in name)

@@ -1,0 +1,190 @@
+"""From a config's providers and entries to connections: what fits their kind's spec, and every mistake in what does not."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from yarl import URL
+
+from poller.config import Loaded
+from poller.domain.errors import Problem
+from poller.domain.task import Entry
+from poller.protocols import Clock
+from poller.providers.catalog import ANY_HTTP, builtin_kinds, inline_kind
+from poller.providers.client import CredentialSource, HttpProvider
+from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
+from poller.providers.request import encode_segment
+from poller.providers.signing import SIGNERS
+from poller.providers.spec import Kind, SpecError, SpecModel, fill
+from poller.secret import Secret
+from poller.settings import Provider
+from poller.wording import Mistake, mistakes, one_of
+
+
+class _UnfitError(Exception):
+    """The mistakes that keep a provider from being bound, located below its name."""
+
+    def __init__(self, *wrong: Mistake) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A provider of the config bound to its kind: everything a connection is made of."""
+
+    name: str
+    settings: Provider
+    kind: Kind
+    endpoint: URL
+    credentials: CredentialSource
+
+    def connect(self, clock: Clock) -> HttpProvider:
+        """A connection; nothing is sent before its first poll."""
+        return HttpProvider(
+            operations=self.kind.operations,
+            endpoint=self.endpoint,
+            signer=SIGNERS[self.kind.signer],
+            credentials=self.credentials,
+            timeout=self.settings.timeout,
+            max_in_flight=self.settings.max_in_flight,
+            clock=clock,
+        )
+
+
+def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: bool = False) -> Iterator[Problem]:
+    """Every mistake in providers and entries that only their kinds' specs can tell."""
+    kinds: dict[str, Kind] = {}
+    for name, provider in loaded.settings.providers.items():
+        try:
+            kinds[name] = _kind(provider)
+        except _UnfitError as error:
+            yield from _located(loaded, name, error)
+            continue
+        for part in (_endpoint, _unknown_params, *(() if skip_secrets else (_Credentials(env),))):
+            try:
+                part(provider, kinds[name])
+            except _UnfitError as error:
+                yield from _located(loaded, name, error)
+    for entry in loaded.entries.values():
+        if entry.provider in kinds:
+            yield from _entry_problems(loaded, entry, kinds[entry.provider])
+
+
+def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Binding]:
+    """The providers of a config that `check` found no mistake in, by name."""
+    return {name: _bind(name, provider, env) for name, provider in loaded.settings.providers.items()}
+
+
+def _bind(name: str, provider: Provider, env: Mapping[str, str]) -> Binding:
+    kind = _kind(provider)
+    return Binding(name, provider, kind, _endpoint(provider, kind), _Credentials(env)(provider, kind))
+
+
+def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]:
+    return (loaded.problem(("providers", name, *wrong.path), wrong.text) for wrong in error.wrong)
+
+
+def _kind(provider: Provider) -> Kind:
+    kinds = builtin_kinds()
+    if provider.kind not in kinds:
+        raise _UnfitError(Mistake(("kind",), one_of(provider.kind, kinds)))
+    if provider.kind != ANY_HTTP:
+        if provider.spec is not None:
+            raise _UnfitError(Mistake(("spec",), f"a spec beside kind {provider.kind}, one is allowed for kind {ANY_HTTP}"))
+        return kinds[provider.kind]
+    if provider.spec is None:
+        raise _UnfitError(Mistake(("spec",), f"missing, kind {ANY_HTTP} requires the operations that are asked for"))
+    return _inline_kind(provider.spec)
+
+
+def _inline_kind(spec: Mapping[str, Any]) -> Kind:
+    try:
+        kind = inline_kind(spec)
+    except ValidationError as error:
+        raise _UnfitError(*(Mistake(("spec", *wrong.path), wrong.text) for wrong in mistakes(error, SpecModel))) from None
+    except SpecError as error:
+        raise _UnfitError(Mistake(("spec", *error.key), str(error))) from None
+    if not kind.operations:
+        raise _UnfitError(Mistake(("spec", "operations"), "none, at least one operation is required"))
+    return kind
+
+
+def _endpoint(provider: Provider, kind: Kind) -> URL:
+    if provider.endpoint is not None:
+        return URL(provider.endpoint, encoded=True)
+    if kind.endpoint is None:
+        raise _UnfitError(Mistake(("endpoint",), f"missing, kind {kind.name} requires it"))
+    if provider.region is None:
+        raise _UnfitError(Mistake(("region",), f"missing, kind {kind.name} requires a region or an endpoint"))
+    return URL(fill(kind.endpoint, {"region": provider.region}), encoded=True)
+
+
+def _unknown_params(provider: Provider, kind: Kind) -> None:
+    wrong = [Mistake(("params", name), one_of(name, sorted(kind.params))) for name in provider.params if name not in kind.params]
+    if wrong:
+        raise _UnfitError(*wrong)
+
+
+class _Credentials:
+    """Makes a provider's credentials, from the config or from the environment variables that its kind names."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def __call__(self, provider: Provider, kind: Kind) -> CredentialSource:
+        secrets = _written(provider) if provider.credentials is not None else self._default(kind)
+        if not secrets:
+            return NoCredentials()
+        form = form_for(kind.signer, set(secrets))
+        if form is None:
+            allowed = "; or ".join(form.text for form in FORMS[kind.signer])
+            raise _UnfitError(Mistake(("credentials",), f"{' + '.join(secrets)}, {allowed} is allowed"))
+        if any(secret.missing for secret in secrets.values()):
+            return NoCredentials()
+        source = StaticSource(form, secrets)
+        try:
+            source.current()
+        except ValueError as error:
+            raise _UnfitError(Mistake(("credentials",), f"{error}, credentials that can be sent are allowed")) from None
+        return source
+
+    def _default(self, kind: Kind) -> dict[str, Secret]:
+        written = kind.default_credentials
+        secrets = {key: Secret.from_env(raw["env"], self._env, raw.get("optional", False)) for key, raw in written.items()}
+        if any(secret.missing for secret in secrets.values()):
+            names = " and ".join(written[key]["env"] for key, secret in secrets.items() if secret.missing)
+            raise _UnfitError(Mistake(("credentials",), f"missing, they are required here or in the environment: {names} is not set"))
+        return secrets
+
+
+def _written(provider: Provider) -> dict[str, Secret]:
+    """The secrets by their keys, dotted where nested."""
+    return {".".join(path[1:]): secret for path, secret in provider.secrets()}
+
+
+def _entry_problems(loaded: Loaded, entry: Entry, kind: Kind) -> Iterator[Problem]:
+    operation = kind.operations.get(entry.operation)
+    if operation is None:
+        yield loaded.entry_problem(entry.name, ("operation",), one_of(entry.operation, sorted(kind.operations)))
+        return
+    known = {*operation.required, *operation.optional}
+    inherited = loaded.settings.providers[entry.provider].params
+    for name, value in entry.params.items():
+        if name not in known and name not in inherited:
+            yield loaded.entry_problem(entry.name, ("params", name), one_of(name, sorted(known)))
+        elif name in operation.required and (reason := _unsendable(value)):
+            yield loaded.entry_problem(entry.name, ("params", name), reason)
+    for name in operation.required:
+        if name not in entry.params:
+            yield loaded.entry_problem(entry.name, ("params", name), f"missing, operation {operation.name} requires it")
+
+
+def _unsendable(value: str) -> str | None:
+    try:
+        encode_segment(value)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,0 +1,257 @@
+"""The config file's settings: everything in it but the watchlist, and what holds where a key is left out.
+
+Every key that is given has a value: nothing at all (``null``) is a mistake everywhere.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from poller.domain.durations import format_duration
+from poller.domain.task import Policy
+from poller.secret import Secret
+from poller.values import (
+    Address,
+    Credentials,
+    Endpoint,
+    Given,
+    Listen,
+    Name,
+    Rate,
+    RawMapping,
+    Region,
+    ScalarText,
+    SecretValue,
+    Span,
+    Store,
+    Surroundings,
+    Wait,
+    WebConfig,
+)
+from poller.wording import KeyPath, Mistake, mistakes
+
+_POLICY = Policy()
+
+
+class Section(BaseModel):
+    """A mapping of the config file. Unknown keys are mistakes, and no value is taken for one of another type."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+    )
+
+
+class Web(Section):
+    """The web server: metrics, API and status page."""
+
+    listen: Listen = Address("127.0.0.1", 9817)
+    """HOST:PORT to listen on; without a host on every address, with port 0 on any free port."""
+    config_file: WebConfig = None
+    """TLS and basic auth, as in the Prometheus exporter-toolkit. Not supported by this version, and refused."""
+    api_token: SecretValue = None
+    """Bearer token for requests that change something; without it they are refused."""
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important level that is logged."""
+    format: Literal["auto", "console", "json", "logfmt"] = "auto"
+    """auto: console on a terminal, json elsewhere."""
+
+
+class MissingAfter(Section):
+    """When "no such task" is believed: after so many polls in a row, over at least so long."""
+
+    polls: int = Field(_POLICY.missing_polls, ge=1)
+    """Answers in a row; at least 1."""
+    time: Span = _POLICY.missing_time
+    """From the first of them to the last, at least."""
+
+
+class Schedule(Section):
+    """When to ask, and when to draw conclusions. A provider and a task may override each key."""
+
+    initial: Wait = _POLICY.initial
+    """Shortest delay between polls of one task; at most max."""
+    max: Wait = _POLICY.max
+    """Longest delay between polls of one task."""
+    growth: float = Field(_POLICY.growth, ge=1.0, allow_inf_nan=False)
+    """What the delay is multiplied by from poll to poll; it starts anew when the state changes."""
+    jitter: float = Field(_POLICY.jitter, ge=0.0, le=1.0)
+    """Share of each delay, 0 to 1, by which it is shortened or lengthened at random."""
+    deadline: Wait = _POLICY.deadline
+    """From the reported start of a run, else from first sight; past it the task is overdue."""
+    unreachable_after: Wait = _POLICY.unreachable_after
+    """No answer of any kind for so long: unreachable."""
+    stalled_after: Wait = _POLICY.stalled_after
+    """Progress has moved before, but not for so long: stalled."""
+    give_up_after: Wait = _POLICY.give_up_after
+    """No answer for so long: expired."""
+    missing_after: MissingAfter = MissingAfter()
+    """When "no such task" is believed."""
+    adaptive: bool = _POLICY.adaptive
+    """Whether requests are placed where the end is likely, once that can be forecast."""
+
+    def over(self, below: Policy) -> Policy:
+        """``below`` with the keys given here in their place."""
+        given = {key: getattr(self, key) for key in self.model_fields_set - {"missing_after"}}
+        missing = {f"missing_{key}": getattr(self.missing_after, key) for key in self.missing_after.model_fields_set}
+        return replace(below, **given, **missing) if given or missing else below
+
+    def contradictions(self, below: Policy) -> tuple[Mistake, ...]:
+        """The mistakes that only show when this is merged over ``below``, each at the key given here that makes it."""
+        merged = self.over(below)
+        if merged.initial <= merged.max:
+            return ()
+        initial, longest = format_duration(merged.initial), format_duration(merged.max)
+        if "initial" in self.model_fields_set:
+            return (Mistake(("initial",), f"{initial}, at most max, here {longest}, is allowed"),)
+        if "max" in self.model_fields_set:
+            return (Mistake(("max",), f"{longest}, at least initial, here {initial}, is allowed"),)
+        return ()
+
+
+class Retention(Section):
+    """How long a finished task stays in /metrics and lists."""
+
+    succeeded: Span = 86_400.0
+    """After it succeeded."""
+    unsuccessful: Span = 604_800.0
+    """After any other end."""
+
+
+class Provider(Section):
+    """A connection to a provider's API. Its kind's spec says which operations, parameters and credentials there are."""
+
+    kind: Given
+    """Which API it speaks: a built-in one, or http with a spec of your own."""
+    region: Region = None
+    """The vendor's region, from which the endpoint follows."""
+    endpoint: Endpoint = None
+    """https://host[:port][/prefix]. Beside a region: polls go here, and the region serves for fetching credentials."""
+    credentials: Credentials = None
+    """What requests are signed with, as the kind wants it. Left out: the vendor's own default chain."""
+    params: dict[Given, ScalarText] = Field(default_factory=dict)
+    """Defaults for the parameters of this provider's tasks."""
+    rate_limit: Rate = 50.0
+    """Polls sent, at most."""
+    max_in_flight: int = Field(32, ge=1, le=10_000)
+    """Polls under way at once, at most."""
+    timeout: Wait = 10.0
+    """For the whole of one poll."""
+    auth_pause: Wait = 300.0
+    """How long the connection pauses when its credentials are refused."""
+    max_pause: Wait = 3_600.0
+    """No Retry-After is followed for longer."""
+    schedule: Schedule = Schedule()
+    """Overrides of the schedule for this provider's tasks."""
+    spec: RawMapping = None
+    """For kind http: the operations, and how their answers are read."""
+
+    def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
+        """Every secret among the credentials, with its path below the provider."""
+        for key, credential in (self.credentials or {}).items():
+            if isinstance(credential, Secret):
+                yield ("credentials", key), credential
+            else:
+                yield from ((("credentials", key, inner), secret) for inner, secret in credential.items())
+
+
+class Settings(Section):
+    """The settings of poller. Relative paths are relative to the file they stand in."""
+
+    web: Web = Web()
+    """The web server."""
+    store: Store = Field("sqlite:///poller.db", validate_default=True, repr=False)
+    """Where what must not be lost is kept: sqlite:///FILE, or postgresql://USER@HOST/DATABASE for several replicas."""
+    log: Log = Log()
+    """The log."""
+    schedule: Schedule = Schedule()
+    """When to ask: the defaults for every task."""
+    retention: Retention = Retention()
+    """How long finished tasks are shown."""
+    history: Wait = 7_776_000.0
+    """How long transitions, and tasks no longer watched, stay in the store."""
+    providers: dict[Name, Provider] = Field(default_factory=dict)
+    """The connections to providers, by names of your own."""
+    include: list[Given] = Field(default_factory=list)
+    """More files, or patterns of their names: `.yaml` with a list under `tasks`, `.jsonl` with one task a line."""
+
+    def policy(self, provider: str | None = None) -> Policy:
+        """The schedule for a provider's tasks, or for all tasks, as far as they do not override it themselves."""
+        policy = self.schedule.over(_POLICY)
+        return policy if provider is None else self.providers[provider].schedule.over(policy)
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """The mistakes that no key makes alone."""
+        yield from _below(("schedule",), self.schedule.contradictions(_POLICY))
+        policy = self.policy()
+        for name, provider in self.providers.items():
+            yield from _below(("providers", name, "schedule"), provider.schedule.contradictions(policy))
+
+    def unresolved(self) -> Iterator[Mistake]:
+        """The secrets that could not be had and are not optional."""
+        for path, secret in self.secrets():
+            if secret.missing is not None:
+                yield Mistake(path, secret.missing)
+
+    def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
+        """Every secret, with its path."""
+        if self.web.api_token is not None:
+            yield ("web", "api_token"), self.web.api_token
+        for name, provider in self.providers.items():
+            yield from ((("providers", name, *path), secret) for path, secret in provider.secrets())
+
+
+def parse_settings(
+    data: Mapping[str, object], around: Surroundings, model: type[BaseModel]
+) -> tuple[Settings, tuple[Mistake, ...]]:
+    """The settings in ``data``, and every mistake in them; ``model`` describes the whole of the file, for the hints.
+
+    Instead of a value with mistakes its default stands. A provider with mistakes is not among the providers.
+    """
+    try:
+        return Settings.model_validate(data, context=around), ()
+    except ValidationError as error:
+        wrong = mistakes(error, model)
+    settings, rest = parse_settings(_without(data, wrong), around, model)
+    return settings, wrong + rest
+
+
+def _without(data: Mapping[str, object], wrong: Iterable[Mistake]) -> dict[str, object]:
+    """``data`` without the keys, and of sections and lists without the parts, that hold mistakes."""
+    kept = dict(data)
+    for top, paths in _by_top(wrong).items():
+        inner = kept.pop(top, None)
+        steps = {path[1] for path in paths if len(path) > 1}
+        if len(steps) and all(len(path) > 1 for path in paths):
+            kept.update(_part(top, inner, steps))
+    return kept
+
+
+def _by_top(wrong: Iterable[Mistake]) -> dict[str, list[KeyPath]]:
+    paths: dict[str, list[KeyPath]] = {}
+    for mistake in wrong:
+        paths.setdefault(str(mistake.path[0]), []).append(mistake.path)
+    return paths
+
+
+def _part(top: str, whole: object, wrong: set[str | int]) -> dict[str, object]:
+    if isinstance(whole, dict) and wrong <= set(whole):
+        return {top: {key: value for key, value in whole.items() if key not in wrong}}
+    if isinstance(whole, list):
+        return {top: [value for index, value in enumerate(whole) if index not in wrong]}
+    return {}
+
+
+def _below(path: tuple[str, ...], found_there: Iterable[Mistake]) -> Iterator[Mistake]:
+    return (Mistake((*path, *mistake.path), mistake.text) for mistake in found_there)

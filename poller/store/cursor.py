@@ -1,0 +1,27 @@
+"""Where a page of transitions ends, as text that means nothing to others."""
+
+import base64
+import binascii
+
+_LAST_ROW = 2**63 - 1
+
+
+def cursor_at(seq: int) -> str:
+    """The cursor that goes on after the row numbered ``seq``."""
+    return base64.urlsafe_b64encode(f"before {seq}".encode()).decode().rstrip("=")
+
+
+def row_at(cursor: str) -> int:
+    """The number of the row that ``cursor`` goes on after; ValueError if `cursor_at` never made it."""
+    seq = _number_in(cursor)
+    if seq is None or not 0 < seq <= _LAST_ROW or cursor_at(seq) != cursor:
+        raise ValueError("cursor: a next_cursor of an earlier page is allowed")
+    return seq
+
+
+def _number_in(cursor: str) -> int | None:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        return int(text.removeprefix("before "))
+    except (binascii.Error, ValueError):
+        return None

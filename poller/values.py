@@ -1,0 +1,397 @@
+"""The kinds of values in the config file: how each is written, and what it is inside.
+
+Durations are seconds inside, rates are per second, paths absolute. A mistake in a value is raised as a `refusal`; none
+quotes what may be, or may hold, a secret.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from poller.domain.durations import format_duration, parse_duration, parse_rate
+from poller.secret import Secret
+from poller.textfile import holds_control
+from poller.wording import did_you_mean, found, kind, number_text, refusal
+
+LONGEST_DURATION = 36_500 * 86_400.0
+"""Seconds, a hundred years: what is added to a time must still be a time."""
+
+SHORTEST_WAIT = 0.001
+"""Seconds."""
+
+FASTEST_RATE, SLOWEST_RATE = 100_000.0, 1 / 86_400
+"""Per second."""
+
+_NAME = re.compile(r"[A-Za-z0-9._:@/+-]{1,200}")
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})")
+_ENDPOINT = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(?P<prefix>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?"
+)
+_SQLITE = re.compile(r"sqlite:///(?!:memory:)([^?#]+)")
+_MOST_PORTS = 65_535
+_SOURCES = ("env", "file")
+_SECRET_KEYS = (*_SOURCES, "optional")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What values refer to: the folder that relative paths start from, and the environment."""
+
+    folder: Path = Path()
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host name or IP address, empty for every address there is, and a port, 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _surroundings(info: ValidationInfo) -> Surroundings:
+    return info.context if isinstance(info.context, Surroundings) else Surroundings()
+
+
+# --- text ----------------------------------------------------------------------------------------------------------
+
+
+def _text(value: object, allowed: str) -> str:
+    if not isinstance(value, str):
+        raise refusal(f"{found(value)}, {allowed}")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise refusal(f"{found(value)}, 1 to 200 characters out of A-Z a-z 0-9 . _ : @ / + - are allowed")
+    return value
+
+
+def _scalar_text(value: object) -> str:
+    """A value as text; numbers as they were written, since most are identifiers."""
+    if isinstance(value, str):
+        if holds_control(value):
+            raise refusal(f"{found(value)}, text without control characters is allowed")
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return number_text(value)
+    raise refusal(f"{kind(value)}, text, a number, true or false is allowed")
+
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+"""Of a task or provider."""
+
+Given = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$"), WithJsonSchema({"type": "string", "minLength": 1})
+]
+"""Text that is not empty, without control characters."""
+
+ScalarText = Annotated[
+    str,
+    PlainValidator(_scalar_text),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+"""Text, or a number or truth value as it was written."""
+
+
+# --- durations and rates -------------------------------------------------------------------------------------------
+
+
+def _parsed(value: object, parse: Callable[[str], float]) -> float:
+    try:
+        return parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        text = f"{found(value)}, {error}"
+    raise refusal(text)
+
+
+def _span(value: object) -> float:
+    """A duration in seconds, none at all included."""
+    seconds = _parsed(value, parse_duration)
+    if seconds > LONGEST_DURATION:
+        raise refusal(f"{found(value)}, at most {format_duration(LONGEST_DURATION)} is allowed")
+    return seconds
+
+
+def _wait(value: object) -> float:
+    """A duration in seconds that is not nothing."""
+    seconds = _span(value)
+    if seconds < SHORTEST_WAIT:
+        raise refusal(f"{found(value)}, at least 1ms is allowed")
+    return seconds
+
+
+def _rate(value: object) -> float:
+    """Events per second."""
+    rate = _parsed(value, parse_rate)
+    if not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise refusal(f"{found(value)}, 1/d to {FASTEST_RATE:.0f}/s is allowed")
+    return rate
+
+
+_AS_DURATION = (
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(\d+(\.\d+)?(ms|[smhd]))+$",
+            "examples": ["500ms", "5s", "2m", "1h30m", "7d"],
+        }
+    ),
+)
+
+Span = Annotated[float, PlainValidator(_span), *_AS_DURATION]
+"""Seconds, written as a duration."""
+
+Wait = Annotated[float, PlainValidator(_wait), *_AS_DURATION]
+"""Seconds, more than none, written as a duration."""
+
+Rate = Annotated[
+    float,
+    PlainValidator(_rate),
+    PlainSerializer(lambda rate: f"{rate:g}/s", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/(ms|[smhd])$", "examples": ["10/s", "300/m"]}),
+]
+"""Per second, written as a rate."""
+
+
+# --- addresses -----------------------------------------------------------------------------------------------------
+
+
+def _listen(value: object) -> Address:
+    allowed = "HOST:PORT is allowed, like 127.0.0.1:9817 or [::1]:9817"
+    match = _LISTEN.fullmatch(_text(value, allowed))
+    if not match or int(match[2]) > _MOST_PORTS or (match[1].startswith("[") and not _is_ipv6(match[1][1:-1])):
+        raise refusal(f"{found(value)}, {allowed}")
+    return Address(match[1].strip("[]"), int(match[2]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _region(value: object) -> str:
+    allowed = "lower-case letters, digits and dashes are allowed, like cn-hangzhou"
+    text = _text(value, allowed)
+    # It becomes a part of a host name.
+    if not _REGION.fullmatch(text):
+        raise refusal(f"{found(text)}, {allowed}")
+    return text
+
+
+def _endpoint(value: object) -> str:
+    """An endpoint, without the slash at its end."""
+    allowed = "https://host[:port][/prefix] is allowed"
+    text = _text(value, allowed)
+    for mark, part in (("@", "a user or password"), ("?", "a query"), ("#", "a fragment")):
+        if mark in text:
+            raise refusal(f"an address with {part}, {allowed}")
+    match = _ENDPOINT.fullmatch(text)
+    if not match or not _has_good_port(text) or {".", ".."} & set(match["prefix"].split("/")):
+        raise refusal(f"{found(text)}, {allowed}")
+    return text.rstrip("/")
+
+
+def _store(value: object, info: ValidationInfo) -> str:
+    """The store's URL, with an absolute path. It is never quoted: a password may be in it."""
+    allowed = "sqlite:///FILE or postgresql://USER@HOST/DATABASE is allowed"
+    if not isinstance(value, str):
+        raise refusal(f"{kind(value)}, {allowed}")
+    if holds_control(value):
+        raise refusal(f"text with control characters, {allowed}")
+    sqlite = _SQLITE.fullmatch(value)
+    if sqlite:
+        return f"sqlite:///{os.path.abspath(_surroundings(info).folder / sqlite[1])}"
+    if not _is_postgresql(value):
+        raise refusal(f"something else, {allowed}")
+    return value
+
+
+def _is_postgresql(text: str) -> bool:
+    return text.startswith("postgresql://") and _has_good_port(text) and len(urlsplit(text).path) > 1
+
+
+def _has_good_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+Listen = Annotated[
+    Address,
+    PlainValidator(_listen),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^[^/@]*:\d{1,5}$"}),
+]
+
+Region = Annotated[
+    str | None,
+    PlainValidator(_region),
+    WithJsonSchema({"type": "string", "pattern": f"^{_REGION.pattern}$"}),
+]
+
+Endpoint = Annotated[
+    str | None,
+    PlainValidator(_endpoint),
+    WithJsonSchema({"type": "string", "pattern": "^https?://[^@?#]+$"}),
+]
+
+Store = Annotated[
+    str,
+    PlainValidator(_store),
+    WithJsonSchema({"type": "string", "pattern": "^(sqlite:///|postgresql://[^/]*/).+$"}),
+]
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+
+def _secret(value: object, info: ValidationInfo) -> Secret:
+    """A secret, read; that it could not be had is no mistake here."""
+    if isinstance(value, str) and value.strip():
+        return Secret.literal(value)
+    if isinstance(value, dict) and value:
+        return _referred_secret(value, _surroundings(info))
+    what = (
+        f"{'an' if value == {} else 'a'} empty {kind(value).removeprefix('a ')}" if value in ({}, "") else kind(value)
+    )
+    hint = " (quote it)" if isinstance(value, int | float) else ""
+    raise refusal(f"{what}, text, {{env: NAME}} or {{file: PATH}} is allowed{hint}")
+
+
+def _referred_secret(source: Mapping[str, object], around: Surroundings) -> Secret:
+    for key in source:
+        # Unknown keys are not quoted: a literal in braces is one.
+        if key not in _SECRET_KEYS:
+            hint = did_you_mean(key, _SECRET_KEYS)
+            raise refusal(f"a mapping with an unknown key, env or file, and optional are allowed{hint}")
+    given = [key for key in _SOURCES if key in source]
+    if len(given) != 1:
+        raise refusal(f"{' and '.join(given) or 'optional alone'}, one of env and file is allowed")
+    optional = source.get("optional", False)
+    if not isinstance(optional, bool):
+        raise refusal(f"optional: {kind(optional)}, true or false is allowed")
+    if given == ["env"]:
+        return Secret.from_env(_variable_name(source["env"]), around.env, optional)
+    return Secret.from_file(_file_name(source["file"]), around.folder, around.env, optional)
+
+
+def _variable_name(value: object) -> str:
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        raise refusal("env: not a variable's name, letters, digits and _ are allowed")
+    return value
+
+
+def _file_name(value: object) -> str:
+    if not isinstance(value, str) or not value or holds_control(value):
+        raise refusal("file: not a file's name, the path of a file is allowed")
+    return value
+
+
+def _credential(value: object, info: ValidationInfo) -> "Credential":
+    """A secret, or several under names of their own: ``basic: {username, password}``."""
+    if isinstance(value, dict) and value and not set(_SECRET_KEYS) & set(value):
+        return _SECRETS.validate_python(value, context=info.context)
+    return _secret(value, info)
+
+
+def _credentials(value: object, info: ValidationInfo) -> Mapping[str, "Credential"]:
+    if not isinstance(value, dict):
+        raise refusal(f"{kind(value)}, a mapping is allowed; without the key, the vendor's own default chain holds")
+    return _CREDENTIALS.validate_python(value, context=info.context)
+
+
+Credential: TypeAlias = Secret | Mapping[str, Secret]
+"""A secret, or several that make one credential together."""
+
+_SECRET_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        *(
+            {
+                "type": "object",
+                "properties": {source: {"type": "string", "minLength": 1}, "optional": {"type": "boolean"}},
+                "required": [source],
+                "additionalProperties": False,
+            }
+            for source in _SOURCES
+        ),
+    ]
+}
+_CREDENTIAL_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        *_SECRET_SCHEMA["anyOf"],
+        # With one of these keys it is a secret, not a mapping of secrets.
+        {
+            "type": "object",
+            "additionalProperties": _SECRET_SCHEMA,
+            "properties": dict.fromkeys(_SECRET_KEYS, False),
+            "minProperties": 1,
+        },
+    ]
+}
+
+# No secret gets into what a model is turned into.
+_HIDDEN = PlainSerializer(lambda _: None, when_used="json")
+
+SecretValue = Annotated[Secret | None, PlainValidator(_secret), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
+"""A secret; None only where the key is left out."""
+
+_SECRETS: TypeAdapter[dict[str, Secret]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_secret)]])
+_CREDENTIALS: TypeAdapter[dict[str, Credential]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_credential)]])
+
+Credentials = Annotated[
+    Mapping[str, Credential] | None,
+    PlainValidator(_credentials),
+    _HIDDEN,
+    WithJsonSchema({"type": "object", "additionalProperties": _CREDENTIAL_SCHEMA}),
+]
+"""Secrets by the names a provider's kind gives them; None only where the key is left out."""
+
+
+# --- what is for others to read ------------------------------------------------------------------------------------
+
+
+def _raw_mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise refusal(f"{kind(value)}, a mapping is allowed")
+    return value
+
+
+def _unsupported(_: object) -> None:
+    raise refusal("not supported by this version (no TLS, no basic auth), leave the key out and serve behind a proxy")
+
+
+RawMapping = Annotated[Mapping[str, object] | None, PlainValidator(_raw_mapping), WithJsonSchema({"type": "object"})]
+"""A mapping as it stands; None only where the key is left out."""
+
+WebConfig = Annotated[None, PlainValidator(_unsupported), WithJsonSchema({"not": {}})]
+"""Refused whatever it holds: who asks for protection must not be served without."""

@@ -1,0 +1,382 @@
+"""The watchlist: which tasks to watch, read from files and made into entries; and how it differs from an older one."""
+
+import json
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from sys import intern
+
+from pydantic import Field, ValidationError
+
+from poller.domain.errors import Problem
+from poller.domain.task import Entry, Policy
+from poller.settings import Provider, Schedule, Section, Settings
+from poller.textfile import MIB, Unreadable, numbered_lines, read_text
+from poller.values import Given, Name, ScalarText
+from poller.wording import Mistake, did_you_mean, found, kind, mistakes, one_of, problem
+from poller.yamlfile import Document, Lines, read_yaml, written_float
+
+LARGEST_JSON_LINES = 256 * MIB
+"""Bytes of a JSON Lines file."""
+
+_JSON_LINES = ".jsonl"
+_YAML = (".yaml", ".yml")
+_MOST_DIGITS = 1_000
+_PLACE_BITS = 32
+_POSITION = (1 << _PLACE_BITS) - 1
+
+
+class WrittenEntry(Section):
+    """A task to watch, as it is written in a file or sent to the API."""
+
+    name: Name
+    """Unique; what people, metrics and logs call it."""
+    provider: Given
+    """One of the providers, by the name it has in the config file."""
+    operation: Given
+    """What to ask the provider: an operation of its kind."""
+    params: dict[Given, ScalarText] = Field(default_factory=dict)
+    """The operation's parameters, as the provider's documents call them; they override the provider's own."""
+    labels: dict[Given, ScalarText] = Field(default_factory=dict)
+    """Free text for logs, events, status and metrics."""
+    follow: bool = False
+    """Whether it goes on after an end: each new run is watched."""
+    schedule: Schedule = Schedule()
+    """Overrides of the schedule for this task."""
+
+
+# --- one entry -----------------------------------------------------------------------------------------------------
+
+
+class EntryReader:
+    """Makes entries of plain data. Equal policies, labels and texts are one object in all that one reader makes."""
+
+    def __init__(
+        self, settings: Settings, invalid: frozenset[str] | None = frozenset(), trust_schedule: bool = True
+    ) -> None:
+        """``invalid`` are providers with mistakes in them, None if nobody knows which there were to be: to name one is
+        no further mistake, but makes no entry. Without ``trust_schedule`` the settings' schedule has mistakes, and no
+        override is checked against it.
+        """
+        self._providers: Mapping[str, Provider] = settings.providers
+        self._invalid = invalid
+        self._trust_schedule = trust_schedule
+        self._policies = {name: settings.policy(name) for name in settings.providers}
+        self._shared_policies: dict[Policy, Policy] = {policy: policy for policy in self._policies.values()}
+        self._shared_labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._shared_text: dict[str, str] = {}
+
+    def read(self, raw: object, source: str) -> Entry | tuple[Mistake, ...]:
+        """The entry that ``raw`` describes, or every mistake in it; none at all when only its provider is invalid."""
+        try:
+            written = WrittenEntry.model_validate(raw)
+        except ValidationError as error:
+            return mistakes(error, WrittenEntry) + self._provider_mistakes(raw)
+        if written.provider not in self._providers:
+            return self._provider_mistakes(raw)
+        policy = self._policies[written.provider]
+        if "schedule" in written.model_fields_set:
+            wrong = written.schedule.contradictions(policy) if self._trust_schedule else ()
+            if wrong:
+                return tuple(Mistake(("schedule", *mistake.path), mistake.text) for mistake in wrong)
+            policy = written.schedule.over(policy)
+        return self._entry(written, policy, source)
+
+    def _entry(self, written: WrittenEntry, policy: Policy, source: str) -> Entry:
+        return Entry(
+            name=written.name,
+            provider=intern(written.provider),
+            operation=intern(written.operation),
+            params=self._params(self._providers[written.provider].params, written.params),
+            labels=self._labels(written.labels),
+            policy=self._shared_policies.setdefault(policy, policy),
+            follow=written.follow,
+            source=source,
+        )
+
+    def _params(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
+        if not given:
+            return defaults
+        share = self._shared_text.setdefault
+        return {intern(key): share(value, value) for key, value in {**defaults, **given}.items()}
+
+    def _labels(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        return self._shared_labels.setdefault(tuple(labels.items()), labels)
+
+    def _provider_mistakes(self, raw: object) -> tuple[Mistake, ...]:
+        name = raw.get("provider") if isinstance(raw, dict) else None
+        if (
+            self._invalid is None
+            or not isinstance(name, str)
+            or not name
+            or name in (known := {*self._providers, *self._invalid})
+        ):
+            return ()
+        allowed = (
+            one_of(name, known) if known else f"{found(name)}, a provider is allowed, and the config file has none"
+        )
+        return (Mistake(("provider",), allowed),)
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """A file with tasks: what mistakes call it, what its entries name as their source, and where its values stand.
+
+    A position is a task's place in the list under ``tasks``; in JSON Lines, which have no ``lines``, its line's number.
+    """
+
+    file: str
+    source: str
+    lines: Lines | None = field(default=None, repr=False)
+
+    def problem(self, position: int, mistake: Mistake) -> Problem:
+        """A mistake in the task at ``position``."""
+        if self.lines is None:
+            return problem(self.file, position, mistake)
+        path = ("tasks", position, *mistake.path)
+        return problem(self.file, self.lines.at(path), Mistake(path, mistake.text))
+
+    def shown(self, position: int) -> str:
+        """``FILE:LINE`` of the task at ``position``."""
+        return f"{self.file}:{position if self.lines is None else self.lines.at(('tasks', position))}"
+
+
+class Collector:
+    """Gathers the entries of all files and the mistakes in them. A name that is used twice is one."""
+
+    def __init__(self, reader: EntryReader) -> None:
+        self._reader = reader
+        self._files: list[TaskFile] = []
+        self._entries: dict[str, Entry] = {}
+        # Where each entry stands, in the order of the entries: an array, for there may be 100,000 of them.
+        self._places = array("Q")
+        self._unusable: dict[str, int] = {}
+        self._repeats: list[tuple[str, int]] = []
+        self._problems: list[Problem] = []
+
+    def add(self, file: TaskFile, tasks: Iterable[tuple[int, object]]) -> None:
+        """The tasks of one file, each with its position; a Mistake in place of data was made in writing it down."""
+        number = len(self._files)
+        self._files.append(file)
+        for position, raw in tasks:
+            read = (raw,) if isinstance(raw, Mistake) else self._reader.read(raw, file.source)
+            place = number << _PLACE_BITS | position
+            if isinstance(read, Entry):
+                self._keep(read, place)
+            else:
+                self._problems += [file.problem(position, mistake) for mistake in read]
+                self._note_name(raw, place)
+
+    def collected(self) -> "Collected":
+        """The entries, and the mistakes in what makes none."""
+        places = Places(tuple(self._files), self._entries, self._places)
+        repeats = [self._repeat(places, name, place) for name, place in self._repeats]
+        return Collected(self._entries, places, (*self._problems, *repeats))
+
+    def _keep(self, entry: Entry, place: int) -> None:
+        if entry.name in self._entries or entry.name in self._unusable:
+            self._repeats.append((entry.name, place))
+        else:
+            self._entries[entry.name] = entry
+            self._places.append(place)
+
+    def _note_name(self, raw: object, place: int) -> None:
+        name = raw.get("name") if isinstance(raw, dict) else None
+        if not isinstance(name, str) or not name:
+            return
+        if name in self._entries or name in self._unusable:
+            self._repeats.append((name, place))
+        else:
+            self._unusable[name] = place
+
+    def _repeat(self, places: "Places", name: str, place: int) -> Problem:
+        first = self._unusable[name] if name in self._unusable else places.of(name)
+        text = f"{found(name)}, a name of its own is allowed; {places.shown(first)} has this one"
+        return places.problem(place, Mistake(("name",), text))
+
+
+class Places:
+    """Where entries stand in their files: a number each, the file's above and the position in it below."""
+
+    def __init__(self, files: tuple[TaskFile, ...], entries: Mapping[str, Entry], places: Sequence[int]) -> None:
+        """``places`` are in the order of ``entries``."""
+        self._files = files
+        self._entries = entries
+        self._places = places
+        self._index: dict[str, int] = {}
+
+    def of(self, name: str) -> int:
+        """The place of the entry ``name``."""
+        if not self._index:
+            # Only needed when there are mistakes, and then perhaps for every entry.
+            self._index = {name: index for index, name in enumerate(self._entries)}
+        return self._places[self._index[name]]
+
+    def problem(self, place: int, mistake: Mistake) -> Problem:
+        """A mistake in what stands at ``place``."""
+        return self._files[place >> _PLACE_BITS].problem(place & _POSITION, mistake)
+
+    def shown(self, place: int) -> str:
+        """``FILE:LINE`` of ``place``."""
+        return self._files[place >> _PLACE_BITS].shown(place & _POSITION)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What all files brought: entries by name, where they stand, and the mistakes."""
+
+    entries: dict[str, Entry]
+    places: Places
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTasks:
+    """What reading one file brought: its tasks with their positions, and the mistakes that concern it as a whole."""
+
+    file: TaskFile
+    tasks: Iterable[tuple[int, object]] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def read_tasks(path: Path, file: str, source: str) -> ReadTasks:
+    """The tasks in an included file; mistakes call it ``file``, its entries name ``source``. Raises nothing."""
+    if path.suffix == _JSON_LINES:
+        return _read_json_lines(path, TaskFile(file, source))
+    if path.suffix in _YAML:
+        return _read_yaml(path, file, source)
+    text = f"a file of another kind, one that ends in {', '.join(_YAML)} or {_JSON_LINES} is allowed"
+    return ReadTasks(TaskFile(file, source), problems=(Problem(file, 0, "", text),))
+
+
+def numbered(tasks: object) -> Iterable[tuple[int, object]]:
+    """The tasks of a list with their positions; none when it is no list."""
+    return enumerate(tasks) if isinstance(tasks, list) else ()
+
+
+def _read_yaml(path: Path, file: str, source: str) -> ReadTasks:
+    document = read_yaml(path, file)
+    data = document.data
+    tasks = data.get("tasks") if isinstance(data, dict) else None
+    wrong = (*document.problems, *_shape_problems(document))
+    return ReadTasks(TaskFile(file, source, document.lines), numbered(tasks), wrong)
+
+
+def _shape_problems(document: Document) -> Iterator[Problem]:
+    """What is wrong with an included file as a whole: anything but a list under ``tasks``."""
+    data = document.data
+    if data is None:
+        if not document.problems:
+            yield document.problem((), "empty, a list under 'tasks' is required")
+        return
+    if not isinstance(data, dict):
+        yield document.problem((), f"{kind(data)}, a mapping with a list under 'tasks' is allowed")
+        return
+    for key in data:
+        if key != "tasks":
+            yield document.problem((key,), f"unknown key, tasks is allowed{did_you_mean(key, ['tasks'])}")
+    if "tasks" not in data:
+        yield document.problem(("tasks",), "missing, it is required")
+    elif not isinstance(data["tasks"], list):
+        yield document.problem(("tasks",), f"{kind(data['tasks'])}, a list is allowed")
+
+
+def _read_json_lines(path: Path, file: TaskFile) -> ReadTasks:
+    text = read_text(path, LARGEST_JSON_LINES)
+    if isinstance(text, Unreadable):
+        return ReadTasks(file, problems=(Problem(file.file, text.line, "", text.text),))
+    if not text.strip():
+        return ReadTasks(file, problems=(Problem(file.file, 0, "", "empty, one task a line is required"),))
+    return ReadTasks(file, _json_lines(text))
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, object]]:
+    for number, line in numbered_lines(text):
+        if line and not line.isspace():
+            yield number, _json(line)
+
+
+def _json(line: str) -> object:
+    """The value in ``line``, or the Mistake that it is none. No message quotes the line."""
+    try:
+        return _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        return Mistake((), f'no JSON from column {error.colno} on, one task a line is allowed, like {{"name": …}}')
+    except _DuplicateError as error:
+        return Mistake((error.key,), "a second time, once is allowed")
+    except (ValueError, RecursionError):
+        return Mistake((), "a number too long or values nested too deep, a task is allowed")
+
+
+class _DuplicateError(Exception):
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateError(next(key for key in keys if keys.count(key) > 1))
+    return data
+
+
+def _json_float(text: str) -> float:
+    number = written_float(text)
+    if not math.isfinite(number):
+        raise ValueError("too large")
+    return number
+
+
+def _json_integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("too long")
+    return int(text)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates,
+    parse_float=_json_float,
+    parse_int=_json_integer,
+    parse_constant=_no_constant,
+)
+
+
+# --- two watchlists ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """How a watchlist differs from an older one, in names. Of the ``changed``, the ``restarted`` now are other tasks."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def diff(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Diff:
+    """What must be done to go from ``old`` to ``new``."""
+    changed = tuple(name for name, entry in new.items() if name in old and entry != old[name])
+    return Diff(
+        added=tuple(name for name in new if name not in old),
+        changed=changed,
+        removed=tuple(name for name in old if name not in new),
+        restarted=tuple(name for name in changed if not _same_task(old[name], new[name])),
+    )
+
+
+def _same_task(old: Entry, new: Entry) -> bool:
+    return old.same_task(new.provider, new.operation, new.params)

@@ -1,0 +1,167 @@
+"""The JSON API for reading: tasks and their transitions.
+
+A task's name may hold slashes, percent-encoded in a path or not, and may end in ``/transitions``. Where both a task
+NAME and one called ``NAME/transitions`` are shown, ``…/tasks/NAME/transitions`` means the transitions of the former,
+and ``…/tasks/NAME%2Ftransitions`` the latter. A slash that is percent-encoded always belongs to a name.
+"""
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+
+from poller.domain.events import Transition
+from poller.domain.observation import Failure, Subtasks
+from poller.protocols import Store, WatchedTask, Watching
+from poller.web.moments import rfc3339
+from poller.web.selection import BadQueryError, parse_page, parse_selection
+
+_TASKS = "/api/v1/tasks"
+_HISTORY = "/transitions"
+
+
+class NoSuchTaskError(LookupError):
+    """No task of this name is known."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no task {name!r} is known")
+        self.name = name
+
+
+class Api:
+    """Answers from what is being watched, and from the store."""
+
+    def __init__(self, watching: Watching, store: Store) -> None:
+        self._watching = watching
+        self._store = store
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every path of the API."""
+        return [
+            web.get(_TASKS, self._list),
+            web.get(f"{_TASKS}/{{name:.+}}", self._one),
+            web.get("/api/v1/transitions", self._transitions),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        picked, cursor = await parse_selection(request.query).pick(tuple(self._watching.tasks()))
+        return json_response({"tasks": [task_json(watched) for watched in picked], "next_cursor": cursor})
+
+    async def _one(self, request: web.Request) -> web.Response:
+        name, history_of = self._meant(request.rel_url.raw_path.removeprefix(f"{_TASKS}/"))
+        if history_of is not None:
+            return await self._history(request, history_of)
+        watched = self._watching.find(name)
+        if watched is None:
+            raise NoSuchTaskError(name)
+        return json_response(task_json(watched))
+
+    def _meant(self, raw: str) -> tuple[str, str | None]:
+        """The task's name in the rest of a path, and the name of the task whose history it asks for instead."""
+        name, parent = unquote(raw), unquote(raw.removesuffix(_HISTORY))
+        if not raw.endswith(_HISTORY) or not parent:
+            return name, None
+        if self._watching.find(parent) is None and self._watching.find(name) is not None:
+            return name, None
+        return name, parent
+
+    async def _history(self, request: web.Request, name: str) -> web.Response:
+        response, found = await self._page(request, name)
+        if not found and self._watching.find(name) is None:
+            raise NoSuchTaskError(name)
+        return response
+
+    async def _transitions(self, request: web.Request) -> web.Response:
+        response, _ = await self._page(request, None)
+        return response
+
+    async def _page(self, request: web.Request, name: str | None) -> tuple[web.Response, bool]:
+        limit, cursor = parse_page(request.query)
+        try:
+            page = await self._store.transitions(name, limit, cursor)
+        except ValueError as error:
+            raise BadQueryError("cursor", str(error)) from error
+        listed = [transition_json(transition) for transition in page.transitions]
+        return json_response({"transitions": listed, "next_cursor": page.next_cursor}), bool(listed)
+
+
+def task_json(watched: WatchedTask) -> dict[str, Any]:
+    """A task as the API shows it. Progress is 0 to 100, times are RFC 3339, durations seconds."""
+    entry, status, contact = watched.task.entry, watched.task.status, watched.task.contact
+    return {
+        "name": entry.name,
+        "provider": entry.provider,
+        "operation": entry.operation,
+        "params": dict(entry.params),
+        "labels": dict(entry.labels),
+        "source": entry.source,
+        "follow": entry.follow,
+        "state": status.state,
+        "terminal": status.terminal,
+        "raw_status": status.raw_status,
+        "progress": status.progress,
+        "message": status.message,
+        "subtasks": _subtasks(status.subtasks),
+        "run": status.run,
+        "overdue": status.overdue,
+        "stalled": status.stalled,
+        "unreachable": status.unreachable,
+        "started_at": rfc3339(status.started_at),
+        "ended_at": rfc3339(status.ended_at),
+        "duration_seconds": status.duration,
+        "expected_end_at": None,
+        "first_seen_at": rfc3339(status.first_seen_at),
+        "last_polled_at": rfc3339(contact.last_polled_at),
+        "next_poll_at": rfc3339(watched.next_poll_at),
+        "polls": contact.polls,
+        "consecutive_failures": contact.consecutive_failures,
+        "last_failure": _failure(contact.last_failure),
+    }
+
+
+def transition_json(transition: Transition) -> dict[str, Any]:
+    """A transition as the API shows it."""
+    return {
+        "transition_id": transition.transition_id,
+        "task": transition.task,
+        "provider": transition.provider,
+        "operation": transition.operation,
+        "from": transition.source,
+        "to": transition.target,
+        "raw_status": transition.raw_status,
+        "progress": transition.progress,
+        "message": transition.message,
+        "at": rfc3339(transition.at),
+        "started_at": rfc3339(transition.started_at),
+        "ended_at": rfc3339(transition.ended_at),
+        "duration_seconds": transition.duration,
+        "terminal": transition.terminal,
+        "initial": transition.initial,
+        "run": transition.run,
+        "request_id": transition.request_id,
+        "labels": None if transition.labels is None else dict(transition.labels),
+    }
+
+
+def json_response(body: object, status: int = 200) -> web.Response:
+    """``body`` as a JSON answer."""
+    try:
+        content = orjson.dumps(body)
+    except TypeError:
+        # orjson refuses halves of surrogate pairs, which a provider's text may hold; this writes them as escapes.
+        content = json.dumps(body).encode()
+    return web.Response(body=content, status=status, content_type="application/json")
+
+
+def _subtasks(subtasks: Subtasks | None) -> dict[str, Any] | None:
+    if subtasks is None:
+        return None
+    return {"total": subtasks.total, "done": subtasks.done, "failed": subtasks.failed}
+
+
+def _failure(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {"outcome": failure.outcome, "message": failure.message, "at": rfc3339(failure.at)}

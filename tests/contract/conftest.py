@@ -1,0 +1,68 @@
+"""The stores that must keep the contract; another database is another line in `KINDS`."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from poller.protocols import Store
+from poller.store import open_store
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of store. ``url`` names one in a folder of its own; one that ``keeps`` can be opened again."""
+
+    name: str
+    url: Callable[[Path], str]
+    keeps: bool
+
+
+KINDS = [
+    Kind("sqlite-file", lambda folder: f"sqlite:///{folder}/poller.db", keeps=True),
+    Kind("sqlite-memory", lambda folder: "sqlite://", keeps=False),
+]
+
+
+class StoreFactory:
+    """Starts the program again and again, as far as the store can tell, and closes what a test left open."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opened: list[Store] = []
+
+    async def start(self) -> Store:
+        """The store, opened; first closed if it was open."""
+        await self.close()
+        store: Store = open_store(self._url)
+        await store.open()
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        """Closes the store."""
+        while self._opened:
+            await self._opened.pop().close()
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+async def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreFactory]:
+    """Opens a store of every kind."""
+    factory = StoreFactory(request.param.url(tmp_path))
+    yield factory
+    await factory.close()
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind.keeps], ids=lambda kind: kind.name)
+async def lasting_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreFactory]:
+    """Opens a store of every kind that outlives the program."""
+    factory = StoreFactory(request.param.url(tmp_path))
+    yield factory
+    await factory.close()
+
+
+@pytest.fixture
+async def store(store_factory: StoreFactory) -> Store:
+    """An empty store, opened, of every kind."""
+    return await store_factory.start()

@@ -1,0 +1,205 @@
+"""A provider that answers by script, a store in memory, and the loop's virtual clock: what the runtime is tested with."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from poller.domain.circuit import Pauses
+from poller.domain.errors import StoreError
+from poller.domain.events import FlagChange, Transition
+from poller.domain.observation import Observation, Outcome
+from poller.domain.state import State
+from poller.domain.task import Contact, Entry, Policy, Status
+from poller.protocols import Batch, Emitter, Saved, TransitionPage
+from poller.runtime.clock import LoopClock
+from poller.runtime.committer import Committer
+from poller.runtime.lane import Lane, Reporter
+from poller.runtime.scheduler import Scheduler
+
+START = 1_800_000_000.0
+"""Epoch seconds at which the loop's virtual clock stands at 0."""
+
+RUNNING = Observation(Outcome.ANSWERED, State.RUNNING, raw_status="running")
+SUCCEEDED = Observation(Outcome.ANSWERED, State.SUCCEEDED, raw_status="success")
+UNREACHABLE = Observation(Outcome.UNREACHABLE, message="HTTP 503")
+REJECTED = Observation(Outcome.REJECTED, message="HTTP 403")
+THROTTLED = Observation(Outcome.THROTTLED, message="HTTP 429")
+UNAUTHORIZED = Observation(Outcome.UNAUTHORIZED, message="HTTP 401")
+
+Answer = Observation | tuple[float, Observation]
+"""What a poll brings, at once or after so many seconds."""
+Script = Callable[[Entry, int], Answer]
+"""The answer to the n-th poll (from 1) of an entry."""
+
+
+def clock() -> LoopClock:
+    """A clock whose wall time goes with the loop's virtual time."""
+    return LoopClock(lambda: START + asyncio.get_running_loop().time())
+
+
+def entry(name: str, provider: str = "one", follow: bool = False, **policy: float) -> Entry:
+    """An entry of the watchlist; keywords set its schedule."""
+    given = {"jitter": 0.0, **policy}
+    return Entry(name, provider, "job", {"id": name}, policy=replace(Policy(), **given), follow=follow)  # type: ignore[arg-type]
+
+
+def always(answer: Answer) -> Script:
+    """The same answer to every poll."""
+    return lambda _entry, _count: answer
+
+
+@dataclass
+class ScriptedProvider:
+    """Answers by script; remembers (loop time, name) of every poll and how many were under way at once."""
+
+    script: Script
+    credentials_version: int = 0
+    fresh_version: int = 0
+    polls: list[tuple[float, str]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    closed: bool = False
+
+    async def poll(self, entry: Entry) -> Observation:
+        self.polls.append((asyncio.get_running_loop().time(), entry.name))
+        self.counts[entry.name] += 1
+        answer = self.script(entry, self.counts[entry.name])
+        delay, seen = answer if isinstance(answer, tuple) else (0.0, answer)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            self.in_flight -= 1
+        return seen
+
+    def renew_credentials(self) -> None:
+        self.credentials_version = self.fresh_version
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def times(self, name: str | None = None) -> list[float]:
+        """When polls went out, of one task or of all."""
+        return [at for at, polled in self.polls if name in (None, polled)]
+
+
+@dataclass
+class MemoryStore:
+    """A store that keeps everything in memory and fails when told to."""
+
+    saved: dict[str, Saved] = field(default_factory=dict)
+    stored: list[Transition] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+    batches: list[Batch] = field(default_factory=list)
+    failing: bool = False
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
+        return {e.name: self.saved[e.name] for e in entries if e.name in self.saved}
+
+    async def commit(self, batch: Batch) -> None:
+        if self.failing:
+            raise StoreError("the disk is full")
+        self.batches.append(batch)
+        known = {t.transition_id for t in self.stored}
+        self.stored += [c.transition for c in batch.changes if c.transition and c.transition.transition_id not in known]
+        self.told.update(batch.told)
+
+    async def untold(self) -> Sequence[Transition]:
+        return [t for t in self.stored if t.transition_id not in self.told]
+
+    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+        return TransitionPage([t for t in reversed(self.stored) if name in (None, t.task)][:limit], None)
+
+
+@dataclass
+class Listener:
+    """An emitter and a poll observer that remember what they were told."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    flags: list[FlagChange] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    lags: list[float] = field(default_factory=list)
+
+    def transition(self, transition: Transition) -> None:
+        self.transitions.append(transition)
+
+    def flag(self, change: FlagChange) -> None:
+        self.flags.append(change)
+
+    def polled(self, entry: Entry, seen: Observation, duration: float, lag: float) -> None:
+        self.outcomes[seen.outcome] += 1
+        self.lags.append(lag)
+
+
+@dataclass
+class House:
+    """A scheduler with everything around it."""
+
+    store: MemoryStore
+    listener: Listener
+    committer: Committer
+    scheduler: Scheduler
+    logs: structlog.testing.LogCapture
+
+
+def saved(entry: Entry, status: Status, contact: Contact | None = None, next_poll_at: float | None = None) -> Saved:
+    """What a store holds of an entry."""
+    return Saved(entry.name, entry.provider, entry.operation, entry.params, status, contact or Contact(), START, next_poll_at)
+
+
+def build_lane(name: str, provider: ScriptedProvider, reporter: Reporter, logger: object = None, **options: float) -> Lane:
+    """A lane without pacing unless a rate is given."""
+    pauses = {key: value for key, value in options.items() if key in Pauses.__dataclass_fields__}
+    return Lane(
+        name,
+        provider,
+        rate=options.get("rate", 10_000.0),
+        max_in_flight=int(options.get("max_in_flight", 32)),
+        timeout=options.get("timeout", 10.0),
+        pauses=Pauses(**pauses),
+        clock=clock(),
+        reporter=reporter,
+        logger=logger or structlog.get_logger(),
+    )
+
+
+def build_house(
+    providers: Mapping[str, ScriptedProvider],
+    entries: Iterable[Entry],
+    store: MemoryStore | None = None,
+    emitters: Sequence[Emitter] = (),
+    draw: Callable[[], float] = lambda: 0.5,
+    **options: float,
+) -> House:
+    """A scheduler that polls ``entries`` at ``providers``; ``options`` are those of every lane."""
+    store, listener, logs = store or MemoryStore(), Listener(), structlog.testing.LogCapture()
+    logger = structlog.wrap_logger(None, processors=[logs], wrapper_class=structlog.make_filtering_bound_logger(0))
+    committer = Committer(store, [listener, *emitters], clock(), logger)
+    scheduler = Scheduler(
+        committer=committer, observer=listener, clock=clock(), draw=draw, retention=lambda _state: 3600.0
+    )
+    for name, provider in providers.items():
+        scheduler.add_lane(build_lane(name, provider, scheduler, logger, **options))
+    scheduler.load(list(entries), store.saved, clock().now())
+    return House(store, listener, committer, scheduler, logs)
+
+
+async def run_house(house: House, seconds: float) -> None:
+    """Lets the house run for so long on the virtual clock, then stops it as a daemon does."""
+    committing = asyncio.create_task(house.committer.run())
+    polling = asyncio.create_task(house.scheduler.run())
+    await asyncio.sleep(seconds)
+    polling.cancel()
+    await asyncio.gather(polling, return_exceptions=True)
+    house.scheduler.flush()
+    house.committer.stop()
+    await committing

@@ -1,0 +1,321 @@
+"""A lane: one connection's queue, pace, slots and pauses."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from poller.domain.observation import Observation, Outcome
+from poller.domain.task import Entry
+from tests.runtime.doubles import (
+    REJECTED,
+    RUNNING,
+    SUCCEEDED,
+    THROTTLED,
+    UNAUTHORIZED,
+    UNREACHABLE,
+    Answer,
+    House,
+    ScriptedProvider,
+    always,
+    build_house,
+    entry,
+    run_house,
+)
+
+pytestmark = pytest.mark.looptime
+
+
+def gaps(times: list[float]) -> list[float]:
+    return [round(later - earlier, 3) for earlier, later in pairwise(times)]
+
+
+def logged(house: House, event: str) -> list[dict[str, object]]:
+    return [dict(line) for line in house.logs.entries if line["event"] == event]
+
+
+def first(*answers: Answer, then: Answer) -> ScriptedProvider:
+    """Answers polls of the whole connection in this order."""
+    row = list(answers)
+    return ScriptedProvider(lambda _entry, _count: row.pop(0) if row else then)
+
+
+async def test_delays_grow_from_initial_to_max() -> None:
+    """Without change a task is polled at initial, then growing delays up to max."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a", initial=2.0, max=10.0, growth=2.0)])
+    await run_house(house, 50)
+    assert gaps(provider.times()) == [2, 4, 8, 10, 10, 10]
+
+
+async def test_delays_start_anew_when_the_state_changes() -> None:
+    """A change of state is a sign that more is to come soon."""
+    provider = ScriptedProvider(lambda _e, n: SUCCEEDED if n > 6 else RUNNING if n > 3 else _pending())
+    house = build_house({"one": provider}, [entry("a", initial=1.0, max=100.0, growth=2.0)])
+    await run_house(house, 50)
+    assert gaps(provider.times()) == [1, 2, 4, 1, 2, 4]
+
+
+def _pending() -> Observation:
+    return Observation(Outcome.ANSWERED, state=RUNNING.state.__class__("pending"))  # type: ignore[union-attr]
+
+
+async def test_a_task_that_is_over_is_polled_no_more() -> None:
+    """Not one request after the end."""
+    provider = ScriptedProvider(lambda _e, n: SUCCEEDED if n == 2 else RUNNING)
+    house = build_house({"one": provider}, [entry("a")])
+    await run_house(house, 3600)
+    assert len(provider.polls) == 2
+
+
+async def test_a_followed_task_goes_on_at_max() -> None:
+    """After its end the next run is awaited at the longest delay."""
+    provider = ScriptedProvider(always(SUCCEEDED))
+    house = build_house({"one": provider}, [entry("a", follow=True, max=100.0)])
+    await run_house(house, 350)
+    assert gaps(provider.times()) == [100, 100, 100]
+
+
+async def test_nobody_polls_in_lockstep_after_a_start() -> None:
+    """First polls spread over the shortest delay, or over as long as the rate needs for all of them."""
+    row = iter(range(1000))
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house(
+        {"one": provider}, [entry(f"t{i}", initial=2.0) for i in range(100)], draw=lambda: next(row) % 100 / 100
+    )
+    await run_house(house, 1.99)
+    times = provider.times()
+    assert len(set(times)) > 90
+    assert max(times) - min(times) > 1.5
+
+
+async def test_the_rate_is_kept() -> None:
+    """However many polls are due, no second sees more than the rate (and the 2 % that timers need)."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i:03}", initial=1.0, max=1.0) for i in range(200)], rate=20.0)
+    await run_house(house, 35)
+    times = provider.times()
+    assert 590 <= len(times) <= 601
+    for start in times:
+        assert sum(1 for at in times if start <= at < start + 1) <= 21
+
+
+async def test_as_many_polls_as_slots_are_under_way() -> None:
+    """max_in_flight is used and never exceeded."""
+    provider = ScriptedProvider(always((5.0, RUNNING)))
+    provider.script = lambda e, n: RUNNING if (e.name, n) == ("t0", 1) else (5.0, RUNNING)
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(20)], max_in_flight=4)
+    await run_house(house, 60)
+    assert provider.most_in_flight == 4
+
+
+async def test_one_poll_at_a_time_before_the_first_answer() -> None:
+    """Nobody knows yet whether the credentials are right: a second poll waits for the first, and goes to another task."""
+    provider = ScriptedProvider(always((1.0, UNREACHABLE)))
+    house = build_house({"one": provider}, [entry(f"t{i}", initial=60.0) for i in range(5)])
+    await run_house(house, 6.5)
+    assert provider.most_in_flight == 1
+    assert len({name for _, name in provider.polls}) == 5
+
+
+async def test_the_first_answer_opens_the_connection() -> None:
+    """From then on polls run side by side."""
+    provider = ScriptedProvider(always((1.0, RUNNING)))
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(10)])
+    await run_house(house, 5)
+    assert provider.most_in_flight == 9
+
+
+@pytest.mark.parametrize("seen", [REJECTED, Observation(Outcome.MISSING), Observation(Outcome.UNRECOGNIZED)])
+async def test_any_answer_opens_the_connection(seen: Observation) -> None:
+    """A refused request, a missing task and a puzzling answer all show that the connection works."""
+    provider = ScriptedProvider(always((1.0, seen)))
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(10)])
+    await run_house(house, 3.5)
+    assert provider.most_in_flight > 1
+
+
+async def test_refused_credentials_pause_the_connection() -> None:
+    """With wrong keys and 32 tasks waiting one poll goes out, then another one, for another task, after each pause."""
+    provider = ScriptedProvider(always(UNAUTHORIZED))
+    house = build_house({"one": provider}, [entry(f"t{i:02}") for i in range(32)], auth_pause=300.0)
+    await run_house(house, 1000)
+    assert gaps(provider.times()) == [300, 300, 300]
+    assert len({name for _, name in provider.polls}) == 4
+
+
+async def test_a_pause_is_logged_when_it_begins_and_ends_only() -> None:
+    """Five refusals in a row are one line, and their end another."""
+    provider = first(*[UNAUTHORIZED] * 5, then=RUNNING)
+    house = build_house({"one": provider}, [entry("a", max=60.0)], auth_pause=60.0)
+    await run_house(house, 1000)
+    assert len(logged(house, "provider.paused")) == 1
+    (resumed,) = logged(house, "provider.resumed")
+    assert resumed["reason"] == "unauthorized"
+    assert resumed["paused_seconds"] == pytest.approx(300, abs=5)
+
+
+async def test_changed_credentials_end_a_pause() -> None:
+    """A key that is put right is used within a second or so, not after the pause."""
+    provider = ScriptedProvider(always(UNAUTHORIZED))
+    house = build_house({"one": provider}, [entry("a")], auth_pause=300.0)
+
+    async def rotate() -> None:
+        await asyncio.sleep(20)
+        provider.script, provider.fresh_version = always(RUNNING), 1
+
+    rotating = asyncio.create_task(rotate())
+    await run_house(house, 30)
+    await rotating
+    assert 20 <= provider.times()[1] <= 21.5
+
+
+async def test_throttling_pauses_as_long_as_asked() -> None:
+    """Retry-After is followed to the second, and no further than max_pause."""
+    asked = Observation(Outcome.THROTTLED, retry_after=17.0)
+    forever = Observation(Outcome.THROTTLED, retry_after=1e6)
+    provider = first(asked, forever, then=RUNNING)
+    house = build_house({"one": provider}, [entry("a")], max_pause=100.0)
+    await run_house(house, 125)
+    assert gaps(provider.times())[:2] == [17, 100]
+
+
+async def test_throttling_without_a_word_pauses_longer_each_time() -> None:
+    """Pauses grow from initial to max, and start anew once the connection has been open."""
+    provider = first(*[THROTTLED] * 4, RUNNING, THROTTLED, then=RUNNING)
+    house = build_house(
+        {"one": provider}, [entry("a", initial=1.0, max=1.0)], rate=100.0, initial=2.0, max=10.0, growth=2.0
+    )
+    await run_house(house, 30)
+    assert gaps(provider.times())[:6] == [2, 4, 8, 10, 1, 2]
+
+
+async def test_polls_under_way_when_a_pause_begins_change_nothing() -> None:
+    """Their answers do not open the connection, and their refusals do not lengthen the row."""
+    slow = {"a": (0.0, RUNNING), "b": (1.0, THROTTLED), "c": (2.0, RUNNING), "d": (1.5, THROTTLED)}
+    provider = ScriptedProvider(lambda e, n: slow[e.name] if n == 1 else RUNNING)
+    house = build_house(
+        {"one": provider}, [entry(name, initial=60.0) for name in "abcd"], initial=10.0, max=100.0, growth=3.0, draw=lambda: 0.0
+    )
+    await run_house(house, 30)
+    second = [at for at, name in provider.polls if name in "bd"][2:]
+    assert second == pytest.approx([11.5, 11.5])
+
+
+async def test_after_a_pause_one_poll_at_a_time_goes_out() -> None:
+    """Until one of them is answered."""
+    provider = ScriptedProvider(lambda _e, n: THROTTLED if n == 1 else (1.0, RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i}", initial=2.0) for i in range(6)], initial=5.0, max=5.0)
+    await run_house(house, 60)
+    starts = sorted(provider.times())
+    opened = next(at for at in starts if sum(1 for other in starts if abs(other - at) < 0.01) > 1)
+    before = [at for at in starts if at < opened]
+    assert all(gap >= 1 for gap in gaps(before))
+
+
+async def test_a_throttled_poll_goes_out_right_after_the_pause() -> None:
+    """It was due, and the refusal was not its task's: its delay has not grown."""
+    provider = first(*[RUNNING] * 9, Observation(Outcome.THROTTLED, retry_after=3.0), then=SUCCEEDED)
+    house = build_house({"one": provider}, [entry("a", initial=2.0, max=300.0, growth=2.0)])
+    await run_house(house, 2000)
+    assert gaps(provider.times())[-1] == 3
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [always((10.0, UNREACHABLE)), always(THROTTLED), always(UNAUTHORIZED), always(UNREACHABLE), always((1e9, RUNNING))],
+    ids=["hangs", "throttles", "refuses", "fails", "never comes back"],
+)
+async def test_one_connection_in_trouble_delays_no_other(trouble: object) -> None:
+    """Beside a provider that hangs, throttles or refuses, another one is polled to the millisecond as if it were alone."""
+
+    async def times(with_trouble: bool) -> list[float]:
+        well = ScriptedProvider(always((0.1, RUNNING)))
+        providers = {"one": well}
+        entries: list[Entry] = [entry(f"t{i}", initial=1.0, max=3.0) for i in range(10)]
+        if with_trouble:
+            providers["ill"] = ScriptedProvider(trouble)  # type: ignore[arg-type]
+            entries += [entry(f"x{i}", provider="ill", initial=1.0, max=3.0) for i in range(100)]
+        house = build_house(providers, entries)
+        start = asyncio.get_running_loop().time()
+        await run_house(house, 30)
+        return [round(at - start, 6) for at in well.times()]
+
+    assert await times(with_trouble=True) == await times(with_trouble=False)
+
+
+async def test_an_unreachable_task_backs_off_alone() -> None:
+    """Its neighbours on the same connection keep their pace."""
+    provider = ScriptedProvider(lambda e, _n: UNREACHABLE if e.name == "a" else RUNNING)
+    house = build_house({"one": provider}, [entry("a", initial=1.0, max=64.0, growth=2.0), entry("b", initial=1.0, max=1.0)])
+    await run_house(house, 64)
+    assert gaps(provider.times("a")) == [1, 2, 4, 8, 16, 32]
+    assert set(gaps(provider.times("b"))) == {1.0}
+
+
+async def test_a_fault_of_poller_ends_neither_lane_nor_task() -> None:
+    """An exception where none may be is logged, counts as no answer, and polling goes on."""
+
+    def broken(_entry: Entry, count: int) -> Answer:
+        if count == 1:
+            raise KeyError("a bug")
+        return SUCCEEDED
+
+    provider = ScriptedProvider(broken)
+    house = build_house({"one": provider}, [entry("a")])
+    await run_house(house, 60)
+    assert len(logged(house, "poll.broken")) == 1
+    assert [t.target for t in house.listener.transitions] == ["succeeded"]
+
+
+async def test_a_contradiction_is_noted_once() -> None:
+    """An error code beside an answer that is believed is logged for the first task, not for each poll."""
+    provider = ScriptedProvider(always(Observation(Outcome.ANSWERED, RUNNING.state, code="Task.NotExist")))
+    house = build_house({"one": provider}, [entry("a"), entry("b")])
+    await run_house(house, 60)
+    (line,) = logged(house, "provider.contradiction")
+    assert line["code"] == "Task.NotExist"
+
+
+async def test_a_lane_that_polls_is_not_stalled_whatever_its_provider_does() -> None:
+    """Hanging, pauses and silence are the provider's, and no reason to restart the daemon."""
+    for script in (always((10.0, UNREACHABLE)), always(UNAUTHORIZED), always(RUNNING)):
+        house = build_house({"one": ScriptedProvider(script)}, [entry("a"), entry("b")], timeout=10.0)
+        running = asyncio.create_task(run_house(house, 600))
+        for _ in range(100):
+            await asyncio.sleep(5)
+            assert house.scheduler.stalled() == []
+        await running
+
+
+async def test_a_poll_that_outlives_its_timeout_is_a_stall() -> None:
+    """A poll that does not come back though its time is over shows that polling is broken."""
+    house = build_house({"one": ScriptedProvider(always((1e6, RUNNING)))}, [entry("a")], timeout=10.0)
+    running = asyncio.create_task(run_house(house, 100))
+    await asyncio.sleep(35)
+    assert house.scheduler.stalled() == []
+    await asyncio.sleep(30)
+    (sentence,) = house.scheduler.stalled()
+    assert sentence.startswith("one: 1 polls")
+    await running
+
+
+async def test_a_lane_nobody_runs_is_a_stall() -> None:
+    """Polls are due, nothing holds them back, and none goes out."""
+    house = build_house({"one": ScriptedProvider(always(RUNNING))}, [entry("a")], timeout=10.0)
+    await asyncio.sleep(100)
+    (sentence,) = house.scheduler.stalled()
+    assert "nothing has been polled" in sentence
+
+
+async def test_due_polls_and_polls_in_flight_are_counted() -> None:
+    """What waits for a slot is due; what was sent is in flight."""
+    provider = ScriptedProvider(lambda e, _n: RUNNING if e.name == "t0" else (1e3, RUNNING))
+    house = build_house(
+        {"one": provider}, [entry(f"t{i}", initial=1e4, max=1e4) for i in range(8)], max_in_flight=3, draw=lambda: 0.0
+    )
+    running = asyncio.create_task(run_house(house, 60))
+    await asyncio.sleep(30)
+    (lane,) = house.scheduler.connections()
+    assert (lane.in_flight, lane.due, lane.paused) == (3, 4, None)
+    await running
