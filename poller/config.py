@@ -17,7 +17,17 @@ from pydantic import Field
 
 from poller.domain.errors import ConfigError, Problem
 from poller.domain.task import Entry
-from poller.settings import Settings, parse_settings
+from poller.settings import (
+    STORE,
+    Log,
+    MissingAfter,
+    Provider,
+    Retention,
+    Schedule,
+    Settings,
+    Web,
+    parse_settings,
+)
 from poller.textfile import reason
 from poller.values import Surroundings
 from poller.watchlist import Collected, Collector, EntryReader, Places, TaskFile, WrittenEntry, numbered, read_tasks
@@ -83,11 +93,12 @@ def load(
     document = read_yaml(path, _shown(str(path)))
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems or [_no_mapping(document)])
-    top = _read_top(document.data, Surroundings(path.parent, env))
-    included = _find(top.settings.include, path)
+    # Absolute, for files are read again later, and who knows in which folder the process is then.
+    top = _read_top(document.data, Surroundings(Path(os.path.abspath(path.parent)), env))
+    included = _find(top.include, path)
     collected, problems = _collect(top, TaskFile(document.file, _shown(path.name), document.lines), included.files)
     files = (path, *(file.path for file in included.files))
-    # The raw data has literal secrets in it.
+    # The document goes on without its data, which has literal secrets in it.
     loaded = Loaded(
         top.settings, collected.entries, files, included.folders, replace(document, data=None), collected.places
     )
@@ -102,12 +113,22 @@ def load(
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the config file, for editors."""
     schema = ConfigFile.model_json_schema()
-    for model in (schema, *schema["$defs"].values()):
-        for described in model.get("properties", {}).values():
-            # A section's default is what its own keys default to, and says nothing of what holds above it.
-            if "$ref" in described:
-                described.pop("default", None)
+    described = schema["$defs"]
+    for section in (Web(), Log(), MissingAfter(), Schedule(), Retention(), Provider(kind="http")):
+        _write_defaults(described[type(section).__name__]["properties"], section.model_dump(mode="json"))
+    _write_defaults(described[WrittenEntry.__name__]["properties"], {"follow": False})
+    _write_defaults(schema["properties"], {"history": Settings().model_dump(mode="json")["history"], "store": STORE})
+    schema["properties"]["providers"]["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "poller"}
+
+
+def _write_defaults(properties: dict[str, Any], defaults: Mapping[str, object]) -> None:
+    """Tell defaults as the file would write them; those of sections and of what may be absent say nothing of interest."""
+    for key, described in properties.items():
+        if "default" in described and isinstance(defaults.get(key), str | int | float):
+            described["default"] = defaults[key]
+        else:
+            described.pop("default", None)
 
 
 # --- the file itself -----------------------------------------------------------------------------------------------
@@ -119,6 +140,7 @@ class _Top:
 
     settings: Settings
     tasks: object
+    include: tuple[tuple[int, str], ...]
     reader: EntryReader
     wrong: tuple[Mistake, ...]
 
@@ -137,7 +159,15 @@ def _read_top(data: Mapping[str, object], around: Surroundings) -> _Top:
     trust = all(mistake.path[0] != "schedule" for mistake in wrong)
     if trust:
         wrong += tuple(settings.contradictions())
-    return _Top(settings, tasks, EntryReader(settings, _invalid(data, settings), trust), wrong)
+    reader = EntryReader(settings, _invalid(data, settings), trust)
+    return _Top(settings, tasks, _positions(data, settings), reader, wrong)
+
+
+def _positions(data: Mapping[str, object], settings: Settings) -> tuple[tuple[int, str], ...]:
+    """The patterns under ``include`` with their positions in the file, which may have others that are mistakes."""
+    include = data.get("include")
+    items = enumerate(include) if isinstance(include, list) else ()
+    return tuple((index, item) for index, item in items if item in settings.include)
 
 
 def _invalid(data: Mapping[str, object], settings: Settings) -> frozenset[str] | None:
@@ -164,11 +194,11 @@ class _Included:
     wrong: tuple[Mistake, ...]
 
 
-def _find(include: Iterable[str], config: Path) -> _Included:
+def _find(include: Iterable[tuple[int, str]], config: Path) -> _Included:
     files: dict[str, _File] = {}
     folders: dict[Path, None] = {}
     wrong: list[Mistake] = []
-    for index, pattern in enumerate(include):
+    for index, pattern in include:
         matches = _matches(pattern, config.parent)
         if isinstance(matches, str):
             wrong.append(Mistake(("include", index), f"{found(pattern)} {matches}"))

@@ -32,6 +32,9 @@ from poller.values import (
 )
 from poller.wording import KeyPath, Mistake, mistakes
 
+STORE = "sqlite:///poller.db"
+"""The store when none is configured; beside the config file, as every relative path."""
+
 _POLICY = Policy()
 
 
@@ -171,7 +174,7 @@ class Settings(Section):
 
     web: Web = Web()
     """The web server."""
-    store: Store = Field("sqlite:///poller.db", validate_default=True, repr=False)
+    store: Store = Field(STORE, validate_default=True, repr=False)
     """Where what must not be lost is kept: sqlite:///FILE, or postgresql://USER@HOST/DATABASE for several replicas."""
     log: Log = Log()
     """The log."""

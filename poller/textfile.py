@@ -67,7 +67,7 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _read(file: BinaryIO, limit: int) -> bytes:
-    """What is in ``file``, up to a little more than ``limit`` bytes; what a pipe or device tells of its size means nothing."""
+    """What is in ``file``, up to a little more than ``limit`` bytes, whatever a pipe or device says of its size."""
     data = bytearray()
     while len(data) <= limit and (chunk := file.read(MIB)):
         data += chunk

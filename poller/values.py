@@ -98,7 +98,7 @@ def _scalar_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return number_text(value)
-    raise refusal(f"{kind(value)}, text, a number, true or false is allowed")
+    raise refusal(f"{kind(value)}, a single value (text, a number, true or false) is allowed")
 
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
@@ -284,7 +284,7 @@ def _secret(value: object, info: ValidationInfo) -> Secret:
         f"{'an' if value == {} else 'a'} empty {kind(value).removeprefix('a ')}" if value in ({}, "") else kind(value)
     )
     hint = " (quote it)" if isinstance(value, int | float) else ""
-    raise refusal(f"{what}, text, {{env: NAME}} or {{file: PATH}} is allowed{hint}")
+    raise refusal(f"{what}, a secret (text, {{env: NAME}} or {{file: PATH}}) is allowed{hint}")
 
 
 def _referred_secret(source: Mapping[str, object], around: Surroundings) -> Secret:

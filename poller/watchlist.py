@@ -107,17 +107,13 @@ class EntryReader:
 
     def _provider_mistakes(self, raw: object) -> tuple[Mistake, ...]:
         name = raw.get("provider") if isinstance(raw, dict) else None
-        if (
-            self._invalid is None
-            or not isinstance(name, str)
-            or not name
-            or name in (known := {*self._providers, *self._invalid})
-        ):
+        if self._invalid is None or not isinstance(name, str) or not name:
             return ()
-        allowed = (
-            one_of(name, known) if known else f"{found(name)}, a provider is allowed, and the config file has none"
-        )
-        return (Mistake(("provider",), allowed),)
+        known = {*self._providers, *self._invalid}
+        if name in known:
+            return ()
+        text = one_of(name, known) if known else f"{found(name)}, a provider is allowed, and the config file has none"
+        return (Mistake(("provider",), text),)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -356,7 +352,7 @@ _DECODER = json.JSONDecoder(
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """How a watchlist differs from an older one, in names. Of the ``changed``, the ``restarted`` now are other tasks."""
+    """How a watchlist differs from an older one, in names; the ``changed`` that became other tasks are ``restarted``."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

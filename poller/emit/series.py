@@ -88,7 +88,7 @@ def _free_name(name: str, taken: set[str]) -> str:
     candidate, number = name, 1
     while candidate in taken:
         number += 1
-        candidate = f"{name}_{number}"
+        candidate = f"{name.rstrip('_')}_{number}"
     return candidate
 
 

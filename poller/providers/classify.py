@@ -22,7 +22,7 @@ LONGEST_TEXT = 1_000
 """Characters kept of a message; a status, a code or an id is cut at a fifth of it."""
 MOST_FAILED_SUBTASKS = 20
 _MILLISECONDS_FROM = 1e11
-"""Epoch numbers from here on (12 digits) are milliseconds, whatever the unit documented: as seconds they would lie 3,000 years ahead."""
+"""Epoch numbers from here on (12 digits) are milliseconds, whatever was documented: as seconds they are past 5138."""
 _SECONDS_FROM = 1e9
 _LATEST = 253_402_300_799.0
 """The last second of the year 9999, the last one that RFC 3339 can write."""
@@ -30,7 +30,10 @@ _LATEST = 253_402_300_799.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back over HTTP; ``headers`` compares names without case, ``body`` is the decoded content, None if it was too long."""
+    """What came back over HTTP.
+
+    ``headers`` compares names without case, ``body`` is the decoded content, None if it was too long.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -93,7 +96,7 @@ class _Reading:
 
     @cached_property
     def _raw(self) -> str | None:
-        return _cut(status_text(self._operation.status.find(self._document)), LONGEST_TEXT // 5)
+        return cut(status_text(self._operation.status.find(self._document)), LONGEST_TEXT // 5)
 
     @cached_property
     def _mapped(self) -> State | None:
@@ -101,7 +104,7 @@ class _Reading:
 
     @cached_property
     def _code(self) -> str | None:
-        return _cut(_first_text(self._operation.error_code, self._document), LONGEST_TEXT // 5)
+        return cut(_first_text(self._operation.error_code, self._document), LONGEST_TEXT // 5)
 
     def _answered(self, state: State, rule: str) -> Observation:
         op, find = self._operation, self._find
@@ -110,12 +113,12 @@ class _Reading:
             state=state,
             raw_status=self._raw,
             progress=_progress(find(op.progress), op.progress_scale),
-            message=_cut(_text(find(op.message)), LONGEST_TEXT),
+            message=cut(_text(find(op.message)), LONGEST_TEXT),
             started_at=parse_time(find(op.started_at), op.time_unit),
             ended_at=parse_time(find(op.ended_at), op.time_unit),
             duration=_positive(find(op.duration)),
             subtasks=self._subtasks(),
-            run_id=_cut(_text(find(op.run_id)), LONGEST_TEXT // 5),
+            run_id=cut(_text(find(op.run_id)), LONGEST_TEXT // 5),
             request_id=self._request_id(),
             http_status=self._reply.status,
             code=self._contradiction(),
@@ -126,7 +129,7 @@ class _Reading:
         return Observation(
             outcome=outcome,
             raw_status=self._raw,
-            message=_cut(self._complaint(outcome), LONGEST_TEXT),
+            message=cut(self._complaint(outcome), LONGEST_TEXT),
             request_id=self._request_id(),
             retry_after=self._retry_after(),
             http_status=self._reply.status,
@@ -178,7 +181,7 @@ class _Reading:
         header = self._operation.request_id_header
         if told is None and header is not None:
             told = _text(self._reply.headers.get(header))
-        return _cut(told, LONGEST_TEXT // 5)
+        return cut(told, LONGEST_TEXT // 5)
 
     def _retry_after(self) -> float | None:
         header = self._operation.retry_after_ms_header
@@ -199,15 +202,15 @@ class _Reading:
             state = self._operation.states.get(status_text(reader.status.find(part)) or "")
             done += state is State.SUCCEEDED
             if state is State.FAILED and len(failed) < MOST_FAILED_SUBTASKS:
-                failed.append(_cut(_text(reader.name.find(part)), LONGEST_TEXT // 5) or "?")
+                failed.append(cut(_text(reader.name.find(part)), LONGEST_TEXT // 5) or "?")
         return Subtasks(len(items), done, tuple(failed))
 
 
 def parse_time(value: object, unit: str = "s") -> float | None:
     """Epoch seconds of an RFC 3339 text or a number of seconds or milliseconds, or the number in a text.
 
-    13 digits are milliseconds and 10 digits seconds, whatever was documented; shorter ones are of the documented ``unit``. None for what is no
-    time: 0 ("not yet"), nothing, a negative number, a year past 9999.
+    13 digits are milliseconds and 10 digits seconds, whatever was documented; shorter ones are of the documented
+    ``unit``. None for what is no time: 0 ("not yet"), nothing, a negative number, a year past 9999.
     """
     seconds = _number(value)
     if seconds is None:
@@ -218,12 +221,17 @@ def parse_time(value: object, unit: str = "s") -> float | None:
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait as a `Retry-After` header asks: a number of seconds or an HTTP date (RFC 9110, 10.2.3). None for anything else."""
+    """Seconds to wait as a `Retry-After` header asks (RFC 9110, 10.2.3): a number or an HTTP date; None for neither."""
     seconds = _number(value)
     if seconds is not None:
         return max(0.0, seconds)
     until = _http_date(value)
     return None if until is None else max(0.0, until - now)
+
+
+def cut(text: str | None, longest: int) -> str | None:
+    """``text`` with at most ``longest`` characters; the last one is an ellipsis where some were left out."""
+    return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _parse(body: bytes | None) -> object:
@@ -278,7 +286,7 @@ def _progress(value: object, scale: float) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    """``value`` for people; None for nothing, which an empty list or object is as well, and for what is nested too deep to be shown."""
+    """``value`` for people; None for nothing, which an empty list or object is as well, and for what is too deep."""
     if value is None or value in ("", [], {}):
         return None
     if isinstance(value, str):
@@ -291,10 +299,6 @@ def _text(value: object) -> str | None:
 
 def _first_text(expressions: Iterable[Expression], document: Document) -> str | None:
     return next((text for expression in expressions if (text := _text(expression.find(document)))), None)
-
-
-def _cut(text: str | None, longest: int) -> str | None:
-    return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _truth(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""One attempt over HTTP: exactly what was signed goes out, and whatever comes back, or does not, becomes an Observation.
+"""One attempt over HTTP: exactly what was signed goes out, and whatever comes back, or not, becomes an Observation.
 
 There is no retry here: the schedule is the only one.
 """
@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from poller.domain.observation import Observation, Outcome
 from poller.domain.task import Entry
 from poller.protocols import Clock
-from poller.providers.classify import Reply, classify
+from poller.providers.classify import LONGEST_TEXT, Reply, classify, cut
 from poller.providers.credentials.forms import Credentials
 from poller.providers.request import Request, encode_segment
 from poller.providers.signing import Signer
@@ -29,6 +30,10 @@ _ECHOING = ("message", "raw_status", "code", "request_id", "run_id")
 _SHORTEST_HIDDEN = 4
 """Characters from which on a secret is looked for; a shorter one would be found in every other word."""
 _NOT_BROUGHT = (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError)
+
+
+class _LostError(aiohttp.ClientError):
+    """The connection broke. aiohttp would send the same request, nonce and all, once more on an error of its own."""
 
 
 class CredentialSource(Protocol):
@@ -65,7 +70,10 @@ def _filled(templates: Mapping[str, str], params: Mapping[str, str]) -> dict[str
 
 
 class HttpProvider:
-    """A connection to one provider: its endpoint, credentials and pool of sockets. Implements `poller.protocols.Provider`."""
+    """A connection to one provider: its endpoint, credentials and pool of sockets.
+
+    Implements `poller.protocols.Provider`.
+    """
 
     def __init__(
         self,
@@ -99,14 +107,18 @@ class HttpProvider:
         self._credentials.current()
 
     async def poll(self, entry: Entry) -> Observation:
-        """One attempt at asking for the status of ``entry``'s task; never raises on account of the provider or the network."""
+        """One attempt at asking for the status of ``entry``'s task.
+
+        Never raises on account of the provider or the network.
+        """
         operation = self._operations[entry.operation]
         credentials = self._credentials.current()
         try:
             request = self._signed(build_request(operation, self._endpoint, entry.params), credentials)
             reply = await self._exchange(request)
         except _NOT_BROUGHT as error:
-            seen = Observation(Outcome.UNREACHABLE, message=_complaint(error, self._timeout.total), rule="no answer came")
+            complaint = _complaint(error, self._timeout.total)
+            seen = Observation(Outcome.UNREACHABLE, message=complaint, rule="no answer came")
         else:
             seen = classify(operation, reply, self._clock.now())
         return _redacted(seen, credentials)
@@ -141,8 +153,16 @@ class HttpProvider:
                 skip_auto_headers=("Content-Type",),
                 headers={"User-Agent": "poller"},
                 auto_decompress=False,
+                middlewares=(_once,),
             )
         return self._session
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _LostError(_named(error)) from error
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
@@ -157,7 +177,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes | None:
-    """``raw`` decompressed, without ever holding more than LONGEST_BODY of it. An encoding nobody asked for is left as it is."""
+    """``raw`` decompressed, without ever holding more than LONGEST_BODY of it; in an unknown encoding as it is."""
     if encoding not in _WINDOW_BITS:
         return raw
     try:
@@ -168,23 +188,43 @@ def _decoded(raw: bytes, encoding: str) -> bytes | None:
     return None if decoder.unconsumed_tail else body
 
 
-def _complaint(error: BaseException, timeout: float | None) -> str:
+def _complaint(error: BaseException, timeout: float | None) -> str | None:
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout:g} s"
-    return " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
+    text = str(error) if isinstance(error, _LostError) else _named(error)
+    return cut(" ".join(text.split()), LONGEST_TEXT)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _redacted(seen: Observation, credentials: Credentials) -> Observation:
     """``seen`` without any secret that the provider echoed."""
-    hidden = [secret for secret in (credentials.secrets if credentials else ()) if len(secret) >= _SHORTEST_HIDDEN]
+    hidden = _hidden(credentials.secrets) if credentials else []
     texts = {name: getattr(seen, name) for name in _ECHOING}
     clean: dict[str, Any] = {name: _without(text, hidden) for name, text in texts.items() if text}
-    if all(texts[name] == text for name, text in clean.items()):
-        return seen
-    return replace(seen, **clean)
+    if seen.subtasks is not None:
+        failed = tuple(_without(name, hidden) for name in seen.subtasks.failed)
+        clean["subtasks"] = replace(seen.subtasks, failed=failed)
+    return seen if all(getattr(seen, name) == value for name, value in clean.items()) else replace(seen, **clean)
+
+
+def _hidden(secrets_: Iterable[str]) -> list[str]:
+    """What must not be seen, as it is and as JSON writes it; the longest first, for one secret may hold another."""
+    long = [secret for secret in secrets_ if len(secret) >= _SHORTEST_HIDDEN]
+    return sorted({*long, *(orjson.dumps(secret).decode()[1:-1] for secret in long)}, key=len, reverse=True)
 
 
 def _without(text: str, hidden: Iterable[str]) -> str:
     for secret in hidden:
-        text = text.replace(secret, "***")
+        *shortened, rest = text.replace(secret, "***").split("…")
+        text = "…".join([*(_without_start(part, secret) for part in shortened), rest])
     return text
+
+
+def _without_start(text: str, secret: str) -> str:
+    """``text``, which was cut at its end, without the start of ``secret`` where it was cut in the middle of that."""
+    lengths = range(min(len(secret), len(text)), _SHORTEST_HIDDEN - 1, -1)
+    length = next((length for length in lengths if text.endswith(secret[:length])), 0)
+    return f"{text[:-length]}***" if length else text

@@ -1,7 +1,7 @@
-"""Expressions into a JSON answer: JMESPath, compiled once, with keys folded where a provider's documents disagree on their spelling.
+"""Expressions into a JSON answer: JMESPath, compiled once, with keys folded where documents disagree on their spelling.
 
-A plain path (``result.status``) is a plain look-up. With folding, keys are compared without case and underscores, except inside
-opaque values: those are the caller's own data, and are read as JSON where they are JSON in a string.
+A plain path (``result.status``) is a plain look-up. With folding, keys are compared without case and underscores, but
+not inside opaque values: those are the caller's own data, and are read as JSON where they are JSON in a string.
 """
 
 import re
@@ -119,7 +119,7 @@ def compile_expression(text: str, folding: Folding) -> Expression:
 
 
 def _fold_fields(node: dict[str, Any], folding: Folding) -> dict[str, Any]:
-    """The syntax tree with the names of fields folded as the document's keys will be; behind an opaque key they stay."""
+    """The syntax tree with fields folded as the document's keys will be; behind an opaque key they stay."""
     if node["type"] in _CHAINS + _PROJECTIONS:
         return {**node, "children": _fold_chain(node, folding)}
     folded = {**node, "children": [_fold_child(child, folding) for child in node["children"]]}

@@ -1,4 +1,4 @@
-"""A provider as data: what a spec file may hold (pydantic, unknown keys refused), and what is made of it once, when it is loaded.
+"""A provider as data: what a spec file may hold (unknown keys are refused), and what is made of it when it is loaded.
 
 How an answer is judged, in this order, and the first rule that matches decides:
 
@@ -19,7 +19,7 @@ from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
 from poller.providers.request import check_header
-from poller.wording import refusal
+from poller.wording import found, refusal
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
@@ -140,7 +140,7 @@ class OperationModel(_Model):
             for status in statuses:
                 text = status_text(status)
                 if text is None:
-                    raise refusal(f"{status!r}, a text, a whole number or true or false is allowed")
+                    raise refusal(f"{found(status)}, a text, a number or true or false is allowed")
                 if seen.setdefault(text, state) is not state:
                     raise refusal(f"{text!r} is both {seen[text]} and {state}, one of them is allowed")
         return value
@@ -150,7 +150,7 @@ class OperationModel(_Model):
         told = {state for state, statuses in self.states.items() if statuses} | {rule.state for rule in self.outcomes}
         for state in (State.SUCCEEDED, State.FAILED):
             if state not in told:
-                raise refusal(f"no status means {state}, one is needed: else no task could ever be told to have {state}")
+                raise refusal(f"no status that means {state}, one is needed to tell that a task has {state}")
         return self
 
 
@@ -171,7 +171,7 @@ class SpecModel(_Model):
 
 
 class KindModel(SpecModel):
-    """A spec file: an API under a name of its own. All but `http` itself extend some other kind, `http` if they name none."""
+    """A spec file: an API under a name of its own. All but `http` extend some other kind, `http` if they name none."""
 
     kind: str
     about: str = ""
@@ -208,8 +208,9 @@ class SubtasksReader:
 class Operation:
     """One operation of a kind, compiled: how to ask and how to read the answer.
 
-    ``required`` are the parameters in the path, ``optional`` those in query and headers: without its parameter such a line is left out.
-    ``rules`` stand before the reading of the status, ``fallbacks`` after it.
+    ``required`` are the parameters in the path, ``optional`` those in query and headers: without its parameter such a
+    line is left out. ``rules`` stand before the reading of the status, ``fallbacks`` after it, and the last of these
+    matches everything.
     """
 
     kind: str
@@ -269,7 +270,7 @@ class SpecError(ValueError):
 
 
 def status_text(value: object) -> str | None:
-    """A provider's status value as it is compared and shown: numbers and strings alike; None for what can be no status."""
+    """A provider's status as it is compared and shown: numbers and strings alike; None for what can be no status."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -308,7 +309,7 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
     folding = Folding(any(m.fold_keys for m in line), [key for m in line for key in m.opaque])
     at = ("operations", name)
     expression = partial(_expression, folding)
-    headers = {key: text for m in reversed(line) for key, text in m.headers.items()} | dict(model.headers)
+    headers = _merged((*(m.headers for m in reversed(line)), model.headers))
     required = template_params(model.path)
     optional = dict.fromkeys(p for text in (*model.query.values(), *headers.values()) for p in template_params(text))
     return Operation(
@@ -324,7 +325,12 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         folding=folding,
         rules=_own_rules(name, at, model, folding),
         fallbacks=tuple(rule for m in line for rule in _rules((), m.kind, m.outcomes, folding)),
-        states={text: state for state, values in model.states.items() for value in values if (text := status_text(value)) is not None},
+        states={
+            text: state
+            for state, values in model.states.items()
+            for value in values
+            if (text := status_text(value)) is not None
+        },
         status=_needed((*at, "status"), model.status, folding),
         progress=expression((*at, "progress"), model.progress),
         progress_scale=model.progress_scale,
@@ -342,6 +348,12 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         error_code=_expressions(("error", "code"), [m.error.code for m in line], folding),
         error_message=_expressions(("error", "message"), [m.error.message for m in line], folding),
     )
+
+
+def _merged(layers: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Headers of several layers; of one name, in whatever case, the last one holds."""
+    merged = {name.lower(): (name, text) for layer in layers for name, text in layer.items()}
+    return dict(merged.values())
 
 
 def _first(values: Iterable[str | None]) -> str | None:

@@ -23,6 +23,7 @@ from poller.store.lock import FileLock
 ALLOWED = "sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
 
 _SCHEME = "sqlite://"
+_MAGIC = b"SQLite format 3\0"
 
 _PATIENCE = 5.0
 """Seconds to wait for another program, such as a backup or a person with a shell, to let go of the file."""
@@ -133,12 +134,18 @@ def _refuse(url: str) -> NoReturn:
 def _see_that_it_may_be(file: Path) -> None:
     if not file.parent.is_dir():
         raise RefusedError(f"there is no folder {file.parent}: make it, or name another place for the store")
-    if file.exists() and not file.is_file():
+    if not file.exists():
+        return
+    if not file.is_file():
         raise RefusedError("is no file: name another place for the store")
-    if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+    if not os.access(file, os.R_OK | os.W_OK):
         raise RefusedError(
             "cannot be written by this user: change its owner or mode, or name another place for the store"
         )
+    # SQLite itself would take a short file for an empty database, and write over it.
+    with file.open("rb") as content:
+        if content.read(len(_MAGIC)) not in {b"", _MAGIC}:
+            raise RefusedError(_WORDS[sqlite3.SQLITE_NOTADB])
 
 
 def _prepare(connection: Any, _record: object) -> None:

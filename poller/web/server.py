@@ -24,8 +24,8 @@ from poller.web.selection import BadQueryError
 RenderMetrics = Callable[[str], tuple[str, Iterator[bytes]]]
 """Makes of an Accept header the content type and the page of metrics, in pieces, of which some may be empty."""
 
-SHUTDOWN_SECONDS = 0.5
-"""How long answers under way may still take when the server closes."""
+SHUTDOWN_SECONDS = 0.25
+"""How long answers under way may still take when the server closes; aiohttp waits for it twice."""
 
 _STARTED = web.RequestKey("started", bool)
 

@@ -92,7 +92,7 @@ def link(query: MultiMapping[str], **changes: str | None) -> str:
     """The address of this page with other parameters: those in ``changes`` are replaced, or left out where None."""
     pairs = [(key, value) for key, value in query.items() if key not in changes and value]
     pairs += [(key, value) for key, value in changes.items() if value]
-    return f"?{urlencode(pairs)}" if pairs else "."
+    return f"?{urlencode(pairs, errors='replace')}" if pairs else "."
 
 
 def tiles(query: MultiMapping[str], key: str, kind: type[StrEnum], counts: Mapping[str, int]) -> list[Tile]:

@@ -262,7 +262,7 @@ async def test_a_commit_that_fails_midway_leaves_nothing_behind(store: Store) ->
 
 
 async def test_a_transition_is_stored_once_however_often_it_is_committed(store: Store) -> None:
-    """Its id tells: neither a commit tried again nor one batch tells it twice, and that it was told is not forgotten."""
+    """Neither a commit tried again nor one batch tells it twice, and that it was told is not forgotten."""
     change = ended()
     await store.commit(Batch(T0, [change, change]))
     await store.commit(Batch(T0 + 1, [change]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from poller.domain.state import State
@@ -22,6 +22,11 @@ OPENMETRICS = "application/openmetrics-text"
 PROMTOOL = shutil.which("promtool")
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def parse_openmetrics(text: str) -> Iterable[Metric]:
+    families: Iterable[Metric] = openmetrics_parser.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    return families
 
 
 def exposition(watching: FakeWatching) -> Exposition:
@@ -165,7 +170,9 @@ def test_a_page_shows_each_task_as_of_one_moment_though_it_is_made_in_pieces() -
     watching = FakeWatching([watched(f"n{number}") for number in range(TASKS_PER_PIECE + 1)])
     _, pieces = exposition(watching).render()
     taken = [next(pieces), next(pieces)]
-    watching.shown[0].task = replace(watching.shown[0].task, status=watched("n", State.FAILED, progress=7.0).task.status)
+    watching.shown[0].task = replace(
+        watching.shown[0].task, status=watched("n", State.FAILED, progress=7.0).task.status
+    )
     del watching.shown[1:]
     text = b"".join([*taken, *pieces]).decode()
     assert 'state="failed"' not in "".join(line for line in text.splitlines() if "poller_task_state" in line)

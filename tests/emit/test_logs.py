@@ -20,8 +20,10 @@ from poller.domain.events import FlagChange, Transition
 from poller.domain.state import Flag, State
 from poller.emit.logs import LogEmitter, configure_logging
 
-KEYS = """task provider operation from to raw_status terminal initial run progress message started_at ended_at
-    duration_seconds request_id labels transition_id""".split()
+KEYS = [
+    *("task", "provider", "operation", "from", "to", "raw_status", "terminal", "initial", "run", "progress", "message"),
+    *("started_at", "ended_at", "duration_seconds", "request_id", "labels", "transition_id"),
+]
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NASTY = "a\nb\r\x1b[31m\x00\x85\u2028\u202e\x9b"
 
@@ -197,7 +199,11 @@ def test_what_is_below_the_level_is_left_out() -> None:
 
 def test_records_of_other_libraries_take_the_same_way() -> None:
     event = logged_json(lambda _: logging.getLogger("aiohttp.server").warning("bad request from %s", "me\nyou"))
-    assert (event["level"], event["event"], event["logger"]) == ("warning", "bad request from me\nyou", "aiohttp.server")
+    assert (event["level"], event["event"], event["logger"]) == (
+        "warning",
+        "bad request from me\nyou",
+        "aiohttp.server",
+    )
     assert TIMESTAMP.fullmatch(event["timestamp"])
 
 

@@ -10,6 +10,7 @@ import pytest
 from yarl import URL
 
 from poller.simulator import Scenario, Simulator, serve
+from poller.simulator.wire import RawRequest
 from tests.simulator.caller import HOST, START, HandClock, acs3, bearer, sdk
 
 JOB = {"api": "job", "name": "report", "params": {"job_id": "j1"}}
@@ -23,12 +24,12 @@ def _simulator(*tasks: dict[str, Any], **more: Any) -> Simulator:
     return Simulator(Scenario.model_validate({"tasks": list(tasks), **more}), HandClock())
 
 
-async def _send(base_url: str, raw: Any) -> tuple[int, bytes, Mapping[str, str]]:
+async def _send(base_url: str, raw: RawRequest, timeout: float = 5.0) -> tuple[int, bytes, Mapping[str, str]]:
     url = URL(base_url + raw.target, encoded=True)
     headers = {**dict(raw.headers), "Host": HOST}
     async with (
         aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session,
-        session.request(raw.method, url, headers=headers, timeout=aiohttp.ClientTimeout(0.3)) as response,
+        session.request(raw.method, url, headers=headers, timeout=aiohttp.ClientTimeout(timeout)) as response,
     ):
         return response.status, await response.read(), response.headers
 
@@ -87,7 +88,7 @@ async def test_a_hanging_request_gets_no_answer_and_holds_up_no_stop() -> None:
     simulator = _simulator({**JOB, "faults": [{"kind": "hang"}]})
     async with serve(simulator) as base_url:
         with pytest.raises(TimeoutError):
-            await _send(base_url, bearer("/v1/jobs/j1"))
+            await _send(base_url, bearer("/v1/jobs/j1"), timeout=0.1)
         waiting = asyncio.create_task(_send(base_url, bearer("/v1/jobs/j1")))
         await asyncio.sleep(0.05)
         stopping = time.monotonic()

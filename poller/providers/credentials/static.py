@@ -17,7 +17,7 @@ class Secret(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to write credentials: its keys (dotted where nested), those that may be left out, and what becomes of them."""
+    """One way to write credentials: its keys (dotted where nested), and what is made of them."""
 
     keys: tuple[str, ...]
     build: Callable[..., Credentials]
@@ -52,7 +52,7 @@ def form_for(signer: str, keys: set[str]) -> Form | None:
 
 
 class StaticSource:
-    """Credentials made of secrets, made anew when one of them has changed. ValueError from `current` at first when they cannot be sent."""
+    """Credentials made of secrets, made anew when one of them has changed."""
 
     def __init__(self, form: Form, secrets: Mapping[str, Secret]) -> None:
         self._build = form.build
@@ -63,11 +63,15 @@ class StaticSource:
         self.version = 0
 
     def current(self) -> Credentials:
-        """The credentials as they are now. A value that cannot be sent (half-written, say) leaves the last good ones in force."""
+        """The credentials as they are now.
+
+        A value that cannot be sent (half-written, say) leaves the last good ones in force; ValueError while there are
+        none.
+        """
         values = [secret.reveal() for secret in self._secrets]
         if values != self._values:
-            self._values = values
             self._renew(values)
+            self._values = values
         return self._credentials
 
     def _renew(self, values: list[str | None]) -> None:

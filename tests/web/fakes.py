@@ -1,0 +1,84 @@
+"""A store of made-up transitions, and the app around it."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import CapturingLogger
+from structlog.typing import FilteringBoundLogger
+
+from poller.domain.errors import StoreError
+from poller.domain.events import Transition
+from poller.domain.state import State
+from poller.domain.task import Entry
+from poller.protocols import Batch, Saved, TransitionPage
+from poller.web.server import RenderMetrics, build_app
+from tests.emit.fakes import NOW, FakeWatching
+
+Client = TestClient[web.Request, web.Application]
+
+
+def moved(task: str, number: int, target: State = State.SUCCEEDED) -> Transition:
+    return Transition(f"{task}-{number}", number, task, "jobs", "job", State.RUNNING, target, NOW + number, 1)
+
+
+@dataclass
+class FakeStore:
+    """Cursors are how many were given out already."""
+
+    kept: list[Transition] = field(default_factory=list)
+    broken: bool = False
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
+        return {}
+
+    async def commit(self, batch: Batch) -> None: ...
+
+    async def untold(self) -> Sequence[Transition]:
+        return ()
+
+    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+        if self.broken:
+            raise StoreError("poller.db: disk I/O error; see that the disk is well")
+        found = [each for each in reversed(self.kept) if name in (None, each.task)]
+        start = int(cursor or 0)
+        end = start + limit
+        return TransitionPage(found[start:end], str(end) if end < len(found) else None)
+
+
+class FakeClock:
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def render_metrics(accept: str) -> tuple[str, Iterator[bytes]]:
+    return "text/plain; version=0.0.4", iter((b"# for ", b"", f"{accept}\n".encode()))
+
+
+@dataclass
+class World:
+    """What the app is built from, and what it logged."""
+
+    watching: FakeWatching = field(default_factory=FakeWatching)
+    store: FakeStore = field(default_factory=FakeStore)
+    render: RenderMetrics = render_metrics
+    log: CapturingLogger = field(default_factory=CapturingLogger)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        logger: FilteringBoundLogger = structlog.wrap_logger(
+            self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
+        )
+        app = build_app(self.watching, self.store, self.render, FakeClock(), logger)
+        async with TestClient(TestServer(app, host="127.0.0.1"), auto_decompress=False) as client:
+            yield client

@@ -1,0 +1,250 @@
+"""The API shows tasks and transitions, and says what is wrong with a request."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+from yarl import URL
+
+from poller.domain.events import Transition
+from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.state import State
+from poller.domain.task import Contact
+from tests.emit.fakes import NOW, watched
+from tests.web.fakes import Client, World, moved
+
+ODD_NAMES = ["a", "a/b", "/a//b/", "a@b:c+d", "transitions", "a/transitions", "-._", "x" * 200]
+DOTTED_NAMES = ["..", "a/../b"]
+"""Clients take these for directories unless the dots are encoded as well."""
+
+
+async def get(client: Client, path: str, status: int = 200) -> Any:
+    """The JSON at ``path``, which is sent as it stands."""
+    async with client.get(URL(path, encoded=True)) as response:
+        assert (response.status, response.content_type) == (status, "application/json"), await response.text()
+        return orjson.loads(await response.read())
+
+
+async def refused(client: Client, path: str, status: int) -> Mapping[str, Any]:
+    body = await get(client, path, status)
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"code", "message", "details"}
+    return dict(body["error"])
+
+
+async def listed(client: Client, path: str) -> list[str]:
+    return [each["transition_id"] for each in (await get(client, path))["transitions"]]
+
+
+async def test_a_task_is_shown_with_all_its_fields(world: World, client: Client) -> None:
+    world.watching.shown.append(
+        watched(
+            "n",
+            State.FAILED,
+            labels={"team": "ads"},
+            contact=Contact(
+                polls=7,
+                last_polled_at=NOW,
+                consecutive_failures=2,
+                last_failure=Failure(Outcome.UNREACHABLE, NOW - 5, "timed out"),
+            ),
+            next_poll_at=NOW + 9.25,
+            raw_status="FAILED",
+            progress=42.5,
+            message="no such table",
+            started_at=NOW - 60,
+            ended_at=NOW,
+            duration=60.0,
+            subtasks=Subtasks(3, 1, ("load",)),
+            overdue=True,
+        )
+    )
+    assert await get(client, "/api/v1/tasks/n") == {
+        "name": "n",
+        "provider": "jobs",
+        "operation": "job",
+        "params": {"job_id": "1"},
+        "labels": {"team": "ads"},
+        "source": "file",
+        "follow": False,
+        "state": "failed",
+        "terminal": True,
+        "raw_status": "FAILED",
+        "progress": 42.5,
+        "message": "no such table",
+        "subtasks": {"total": 3, "done": 1, "failed": ["load"]},
+        "run": 1,
+        "overdue": True,
+        "stalled": False,
+        "unreachable": False,
+        "started_at": "2026-09-21T14:12:20.500Z",
+        "ended_at": "2026-09-21T14:13:20.500Z",
+        "duration_seconds": 60.0,
+        "expected_end_at": None,
+        "first_seen_at": "2026-09-21T13:58:20.500Z",
+        "last_polled_at": "2026-09-21T14:13:20.500Z",
+        "next_poll_at": "2026-09-21T14:13:29.750Z",
+        "polls": 7,
+        "consecutive_failures": 2,
+        "last_failure": {"outcome": "unreachable", "message": "timed out", "at": "2026-09-21T14:13:15.500Z"},
+    }
+
+
+async def test_what_is_unknown_of_a_task_is_null(world: World, client: Client) -> None:
+    world.watching.shown.append(watched("n", State.UNKNOWN))
+    task = await get(client, "/api/v1/tasks/n")
+    assert {key for key, value in task.items() if value is None} == {
+        *("raw_status", "progress", "message", "subtasks", "started_at", "ended_at", "duration_seconds"),
+        *("expected_end_at", "last_polled_at", "next_poll_at", "last_failure"),
+    }
+
+
+async def test_tasks_are_listed_page_after_page(world: World, client: Client) -> None:
+    world.watching.shown += [watched(name) for name in ("c", "a", "b")]
+    first = await get(client, "/api/v1/tasks?limit=2")
+    assert [task["name"] for task in first["tasks"]] == ["a", "b"]
+    second = await get(client, f"/api/v1/tasks?limit=2&cursor={first['next_cursor']}")
+    assert ([task["name"] for task in second["tasks"]], second["next_cursor"]) == (["c"], None)
+
+
+async def test_a_list_is_filtered_and_limited_to_a_hundred(world: World, client: Client) -> None:
+    world.watching.shown += [watched(f"n{number}", labels={"a": "b:c"}) for number in range(101)]
+    world.watching.shown.append(watched("other", State.FAILED))
+    body = await get(client, "/api/v1/tasks?state=running&state=pending&label=a:b%3Ac")
+    assert len(body["tasks"]) == 100
+    assert body["next_cursor"]
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, *DOTTED_NAMES])
+async def test_any_name_is_found_percent_encoded(world: World, client: Client, name: str) -> None:
+    world.watching.shown.append(watched(name))
+    encoded = "".join(f"%{ord(character):02X}" for character in name)
+    assert (await get(client, f"/api/v1/tasks/{encoded}"))["name"] == name
+    world.store.kept.append(moved(name, 1))
+    assert await listed(client, f"/api/v1/tasks/{encoded}/transitions") == [f"{name}-1"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_any_name_is_found_with_raw_slashes(world: World, client: Client, name: str) -> None:
+    world.watching.shown.append(watched(name))
+    assert (await get(client, f"/api/v1/tasks/{name}"))["name"] == name
+
+
+async def test_of_two_tasks_that_share_a_path_each_can_be_reached(world: World, client: Client) -> None:
+    world.watching.shown += [watched("a"), watched("a/transitions")]
+    world.store.kept += [moved("a", 1), moved("a/transitions", 1)]
+    assert await listed(client, "/api/v1/tasks/a/transitions") == ["a-1"]
+    assert (await get(client, "/api/v1/tasks/a%2Ftransitions"))["name"] == "a/transitions"
+    assert await listed(client, "/api/v1/tasks/a/transitions/transitions") == ["a/transitions-1"]
+
+
+async def test_an_unknown_task_is_not_found(client: Client) -> None:
+    error = await refused(client, "/api/v1/tasks/a%20b", 404)
+    assert error == {"code": "not_found", "message": "no task 'a b' is known", "details": {"task": "a b"}}
+
+
+async def test_transitions_come_newest_first_and_page_after_page(world: World, client: Client) -> None:
+    world.store.kept += [moved("a", 1), moved("b", 2), moved("a", 3)]
+    body = await get(client, "/api/v1/transitions?limit=2")
+    assert [each["transition_id"] for each in body["transitions"]] == ["a-3", "b-2"]
+    body = await get(client, f"/api/v1/transitions?limit=2&cursor={body['next_cursor']}")
+    assert [each["transition_id"] for each in body["transitions"]] == ["a-1"]
+    assert body["next_cursor"] is None
+
+
+async def test_a_transition_is_shown_with_all_its_fields(world: World, client: Client) -> None:
+    transition = Transition(
+        "id1",
+        1,
+        "n",
+        "jobs",
+        "job",
+        State.UNKNOWN,
+        State.FAILED,
+        NOW,
+        2,
+        "FAILED",
+        10.0,
+        "why",
+        NOW - 60,
+        NOW,
+        60.0,
+        "r1",
+    )
+    world.store.kept.append(transition)
+    (shown,) = (await get(client, "/api/v1/transitions"))["transitions"]
+    assert shown == {
+        "transition_id": "id1",
+        "task": "n",
+        "provider": "jobs",
+        "operation": "job",
+        "from": "unknown",
+        "to": "failed",
+        "raw_status": "FAILED",
+        "progress": 10.0,
+        "message": "why",
+        "at": "2026-09-21T14:13:20.500Z",
+        "started_at": "2026-09-21T14:12:20.500Z",
+        "ended_at": "2026-09-21T14:13:20.500Z",
+        "duration_seconds": 60.0,
+        "terminal": True,
+        "initial": False,
+        "run": 2,
+        "request_id": "r1",
+        "labels": None,
+    }
+
+
+async def test_the_history_of_a_task_outlives_its_being_watched(world: World, client: Client) -> None:
+    world.store.kept.append(moved("gone", 1))
+    assert await listed(client, "/api/v1/tasks/gone/transitions") == ["gone-1"]
+    await refused(client, "/api/v1/tasks/never/transitions", 404)
+
+
+async def test_a_task_without_transitions_has_an_empty_history(world: World, client: Client) -> None:
+    world.watching.shown.append(watched("n"))
+    assert await listed(client, "/api/v1/tasks/n/transitions") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/api/v1/tasks?limit=1001", "limit"),
+        ("/api/v1/tasks?cursor=abc", "cursor"),
+        ("/api/v1/tasks?state=done", "state"),
+        ("/api/v1/tasks?label=team", "label"),
+        ("/api/v1/transitions?limit=0", "limit"),
+        ("/api/v1/transitions?cursor=abc", "cursor"),
+    ],
+)
+async def test_a_bad_parameter_is_named(client: Client, path: str, parameter: str) -> None:
+    error = await refused(client, path, 400)
+    assert (error["code"], error["details"]) == ("bad_request", {"parameter": parameter})
+
+
+async def test_a_store_that_cannot_be_read_is_no_fault_of_the_client(world: World, client: Client) -> None:
+    world.store.broken = True
+    error = await refused(client, "/api/v1/transitions", 503)
+    assert (error["code"], error["message"]) == (
+        "service_unavailable",
+        "poller.db: disk I/O error; see that the disk is well",
+    )
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/tasks/", "/api/", "/api/v2/tasks"])
+async def test_a_path_that_does_not_exist_is_refused_in_json(client: Client, path: str) -> None:
+    assert (await refused(client, path, 404))["code"] == "not_found"
+
+
+async def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client) -> None:
+    async with client.put("/api/v1/tasks") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET,HEAD"
+        assert orjson.loads(await response.read())["error"]["code"] == "method_not_allowed"
+
+
+async def test_half_a_character_is_written_as_its_escape(world: World, client: Client) -> None:
+    world.watching.shown.append(watched("n", message="\ud800"))
+    async with client.get("/api/v1/tasks/n") as response:
+        assert b'"\\ud800"' in await response.read()
