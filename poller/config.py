@@ -123,7 +123,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _write_defaults(properties: dict[str, Any], defaults: Mapping[str, object]) -> None:
-    """Tell defaults as the file would write them; those of sections and of what may be absent say nothing of interest."""
+    """Tell defaults as the file would write them; those of sections, and of what may be absent, say nothing."""
     for key, described in properties.items():
         if "default" in described and isinstance(defaults.get(key), str | int | float):
             described["default"] = defaults[key]

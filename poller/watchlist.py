@@ -352,7 +352,7 @@ _DECODER = json.JSONDecoder(
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """How a watchlist differs from an older one, in names; the ``changed`` that became other tasks are ``restarted``."""
+    """How a watchlist differs from an older one, in names; ``restarted`` are those ``changed`` into other tasks."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

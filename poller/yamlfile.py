@@ -210,8 +210,8 @@ class _Builder:
 
     def _scalar(self, event: Any) -> object:
         text: str = event.value
-        # Both are False for a scalar with a tag of its own, the first one for a quoted one.
-        if not event.implicit[0]:
+        # What is quoted, or tagged, is text.
+        if event.tag is not None or not event.implicit[0]:
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]

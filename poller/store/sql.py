@@ -118,8 +118,8 @@ class SqlStore:
             async with self._writing, AsyncExitStack() as undo:
                 if self._engine is not None:
                     raise RefusedError("is open already")
-                self._database.take()
                 undo.callback(self._database.release)
+                self._database.take()
                 engine = self._database.engine()
                 undo.push_async_callback(engine.dispose)
                 await _bring_up_to_date(engine)

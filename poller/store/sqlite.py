@@ -68,16 +68,18 @@ class SqliteDatabase:
         """Keeps other daemons off. StoreLockedError if one is there, RefusedError or OSError if no store can be."""
         if self._file is None or self._lock is None:
             return
-        _see_that_it_may_be(self._file)
+        _check_folder(self._file)
         if not self._lock.acquire():
             holder = self._lock.holder()
             raise StoreLockedError(
                 f"{self._file}: another poller{f' (process {holder})' if holder else ''} works on it: "
                 "stop that one, or name another file for this store"
             )
+        # Not before: were the file open here already, closing it once more would drop SQLite's own locks on it.
+        _check_file(self._file)
 
     def release(self) -> None:
-        """Lets other daemons come."""
+        """Lets other daemons come; no harm if they were never kept off."""
         if self._lock is not None:
             self._lock.release()
 
@@ -131,9 +133,12 @@ def _refuse(url: str) -> NoReturn:
     raise StoreError(f"store: found {found!r}, allowed are {ALLOWED}")
 
 
-def _see_that_it_may_be(file: Path) -> None:
+def _check_folder(file: Path) -> None:
     if not file.parent.is_dir():
         raise RefusedError(f"there is no folder {file.parent}: make it, or name another place for the store")
+
+
+def _check_file(file: Path) -> None:
     if not file.exists():
         return
     if not file.is_file():

@@ -1,11 +1,13 @@
 """One daemon to an SQLite file, whatever becomes of it."""
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from poller.domain.errors import StoreLockedError
+from poller.domain.errors import StoreError, StoreLockedError
 from poller.store import open_store
 from tests.store.lives import batch_of, daemon
 
@@ -61,6 +63,17 @@ async def test_the_refusal_does_without_the_process_id_if_that_is_not_known(tmp_
     with pytest.raises(StoreLockedError, match="another poller works on it"):
         await open_store(url).open()
     await store.close()
+
+
+async def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems have none; no store is opened unguarded."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match=r"poller\.db: no locks available"):
+        await open_store(f"sqlite:///{tmp_path}/poller.db").open()
 
 
 async def test_a_lock_file_that_was_left_behind_hinders_nobody(tmp_path: Path) -> None:

@@ -212,3 +212,24 @@ async def test_closing_does_not_wait_for_a_reader_that_stopped_reading(world: Wo
         pass
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("error", "status"), [(web.HTTPTooManyRequests(), 429), (web.HTTPServiceUnavailable(), 503)])
+async def test_any_refusal_keeps_its_status(world: World, error: web.HTTPException, status: int) -> None:
+    def render(_: str) -> tuple[str, Iterator[bytes]]:
+        raise error
+
+    world.render = render
+    async with world.client() as client, client.get("/metrics") as response:
+        assert (response.status, await response.text()) == (status, f"{error.reason}\n")
+
+
+async def test_a_client_that_has_gone_is_nothing_to_log(world: World) -> None:
+    def render(_: str) -> tuple[str, Iterator[bytes]]:
+        raise ConnectionResetError
+
+    world.render = render
+    async with world.client() as client:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await client.get("/metrics")
+    assert world.log.calls == []

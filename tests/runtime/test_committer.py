@@ -1,0 +1,128 @@
+"""The committer: durable first, then told; nothing lost while the store is in trouble."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from poller.domain.events import Transition
+from poller.domain.lifecycle import advance, begin
+from poller.domain.task import Task
+from poller.runtime.committer import Committer
+from tests.runtime.doubles import RUNNING, START, SUCCEEDED, Listener, MemoryStore, clock, entry
+
+pytestmark = pytest.mark.looptime
+
+
+class Desk:
+    """A committer with a store that can fail and a listener that sees what was stored when it is told."""
+
+    def __init__(self) -> None:
+        self.store, self.listener, self.logs = MemoryStore(), Listener(), structlog.testing.LogCapture()
+        logger = structlog.wrap_logger(None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0))
+        self.committer = Committer(self.store, [self.listener], clock(), logger)
+
+    def move(self, task: Task, *observations: object) -> Task:
+        """Submits what the observations make of ``task``."""
+        for number, seen in enumerate(observations):
+            step = advance(task, seen, START + number)  # type: ignore[arg-type]
+            self.committer.submit(step)
+            task = step.task
+        return task
+
+    async def run(self, seconds: float) -> None:
+        committing = asyncio.create_task(self.committer.run())
+        await asyncio.sleep(seconds)
+        self.committer.stop()
+        await committing
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.logs.entries]
+
+
+async def test_told_after_the_commit_and_marked() -> None:
+    """An emitter sees a transition only when it is stored; that it did is stored with the next commit."""
+    desk = Desk()
+    stored_when_told: list[bool] = []
+
+    class Late(Listener):
+        def transition(self, transition: Transition) -> None:
+            stored_when_told.append(transition in desk.store.stored)
+
+    desk.committer = Committer(desk.store, [Late()], clock(), structlog.get_logger())
+    desk.move(begin(entry("a"), START), RUNNING)
+    await desk.run(5)
+    assert stored_when_told == [True]
+    assert len(desk.store.told) == 1
+    assert desk.committer.unemitted == 0
+
+
+async def test_while_the_store_fails_nothing_is_told_and_nothing_lost() -> None:
+    """Changes wait, in order; the trouble is logged once and its end once."""
+    desk = Desk()
+    desk.store.failing = True
+    task = desk.move(begin(entry("a"), START), RUNNING)
+    committing = asyncio.create_task(desk.committer.run())
+    await asyncio.sleep(30)
+    desk.move(task, SUCCEEDED)
+    await asyncio.sleep(30)
+    assert desk.listener.transitions == []
+    assert desk.committer.failing
+    desk.store.failing = False
+    await asyncio.sleep(30)
+    desk.committer.stop()
+    await committing
+    assert [t.target for t in desk.listener.transitions] == ["running", "succeeded"]
+    assert desk.events() == ["store.failing", "store.recovered"]
+
+
+async def test_of_a_task_that_waits_only_the_latest_state_is_kept() -> None:
+    """However long the store is in trouble, memory holds one state for each task."""
+    desk = Desk()
+    task = begin(entry("a"), START)
+    for percent in range(100):
+        task = desk.move(task, replace(RUNNING, progress=float(percent)))
+    await desk.run(1)
+    (batch,) = [batch for batch in desk.store.batches if batch.changes]
+    assert [change.task.status.progress for change in batch.changes] == [99.0]
+
+
+async def test_stopping_commits_what_is_left() -> None:
+    """The last change before the end is stored, told and marked."""
+    desk = Desk()
+    committing = asyncio.create_task(desk.committer.run())
+    await asyncio.sleep(1)
+    desk.move(begin(entry("a"), START), SUCCEEDED)
+    desk.committer.stop()
+    await committing
+    assert desk.store.told == {t.transition_id for t in desk.store.stored}
+    assert len(desk.store.told) == 1
+
+
+async def test_stopping_does_not_wait_for_a_store_in_trouble() -> None:
+    """One more try, and the end: what is not committed is asked for again after the next start."""
+    desk = Desk()
+    desk.store.failing = True
+    desk.move(begin(entry("a"), START), SUCCEEDED)
+    await desk.run(20)
+    assert desk.listener.transitions == []
+
+
+async def test_what_an_earlier_run_did_not_tell_is_told_first() -> None:
+    """With the same id, and marked afterwards."""
+    desk = Desk()
+    step = advance(begin(entry("a"), START), SUCCEEDED, START)
+    assert step.transition is not None
+    desk.store.stored.append(step.transition)
+    assert await desk.committer.recover() == 1
+    assert desk.listener.transitions == [step.transition]
+    await desk.run(2)
+    assert desk.store.told == {step.transition.transition_id}
+
+
+async def test_nothing_to_do_commits_nothing() -> None:
+    """An idle daemon leaves the disk alone."""
+    desk = Desk()
+    await desk.run(3600)
+    assert desk.store.batches == []

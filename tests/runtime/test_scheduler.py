@@ -1,0 +1,206 @@
+"""The scheduler: what it remembers, what it does when time passes, and what it shows."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from poller.domain.observation import Observation, Outcome
+from poller.domain.state import Flag, State
+from poller.domain.task import Contact, Status
+from tests.runtime.doubles import (
+    RUNNING,
+    START,
+    SUCCEEDED,
+    THROTTLED,
+    UNREACHABLE,
+    MemoryStore,
+    ScriptedProvider,
+    always,
+    build_house,
+    entry,
+    run_house,
+    saved,
+)
+
+pytestmark = pytest.mark.looptime
+
+RUNNING_STATUS = Status(first_seen_at=START - 100, since=START - 90, run_since=START - 100, state=State.RUNNING, transitions=1)
+
+
+def stored(*rows: object) -> MemoryStore:
+    return MemoryStore(saved={row.name: row for row in rows})  # type: ignore[attr-defined]
+
+
+async def test_each_transition_is_committed_and_told_once() -> None:
+    """From first sight to the end: one line for each change of state, and none for polls that change nothing."""
+    provider = ScriptedProvider(lambda _e, n: SUCCEEDED if n > 5 else RUNNING)
+    house = build_house({"one": provider}, [entry("a")])
+    await run_house(house, 600)
+    assert [(t.source, t.target) for t in house.listener.transitions] == [("unknown", "running"), ("running", "succeeded")]
+    assert house.store.stored == house.listener.transitions
+    assert house.store.told == {t.transition_id for t in house.store.stored}
+
+
+async def test_unchanged_polls_write_nothing() -> None:
+    """A hundred polls of a running task cost one commit for its first answer, and the flushes of what ticks."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a", initial=1.0, max=1.0)])
+    await run_house(house, 100)
+    assert len(provider.polls) >= 98
+    assert sum(len(batch.changes) for batch in house.store.batches) == 1
+    assert sum(len(batch.pulses) for batch in house.store.batches) == 2
+
+
+async def test_many_changes_share_a_commit() -> None:
+    """A hundred tasks answered in one instant are one transaction."""
+    provider = ScriptedProvider(always((1.0, RUNNING)))
+    house = build_house({"one": provider}, [entry(f"t{i}", initial=1000.0) for i in range(100)], max_in_flight=100)
+    await run_house(house, 10)
+    sizes = [len(batch.changes) for batch in house.store.batches if batch.changes]
+    assert max(sizes) == 99
+
+
+async def test_goes_on_where_it_was() -> None:
+    """A restart polls when the next poll was due, with the delay it had grown to, and repeats no transition."""
+    a = entry("a", initial=1.0, max=64.0, growth=2.0)
+    store = stored(saved(a, RUNNING_STATUS, Contact(polls=9, attempt=5), next_poll_at=START + 20))
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [a], store)
+    await run_house(house, 60)
+    assert provider.times() == pytest.approx([20, 52])
+    assert house.listener.transitions == []
+    assert house.scheduler.find("a").task.contact.polls == 11  # type: ignore[union-attr]
+
+
+async def test_what_was_due_while_nobody_ran_is_polled_at_once() -> None:
+    """Overdue polls are spread over the shortest delay, not over the one they had grown to."""
+    a = entry("a", initial=2.0)
+    store = stored(saved(a, RUNNING_STATUS, Contact(attempt=40), next_poll_at=START - 3600))
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [a], store)
+    await run_house(house, 10)
+    assert provider.times()[0] <= 2
+
+
+async def test_what_had_ended_is_not_asked_again() -> None:
+    """No request, no transition."""
+    a = entry("a")
+    store = stored(saved(a, replace(RUNNING_STATUS, state=State.FAILED)))
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [a], store)
+    await run_house(house, 3600)
+    assert (provider.polls, house.listener.transitions) == ([], [])
+
+
+async def test_a_long_silence_is_told_though_no_poll_is_due() -> None:
+    """The flag rises after unreachable_after, not with the next poll, and clears with the next answer."""
+    provider = ScriptedProvider(lambda _e, n: RUNNING if n == 1 else SUCCEEDED if n > 4 else UNREACHABLE)
+    house = build_house({"one": provider}, [entry("a", initial=100.0, max=100.0, unreachable_after=150.0)])
+    await run_house(house, 1000)
+    first = provider.times()[1]
+    rose, cleared = house.listener.flags
+    assert (rose.flag, rose.raised, round(rose.at - START - first, 1)) == (Flag.UNREACHABLE, True, 150.0)
+    assert (cleared.flag, cleared.raised) == (Flag.UNREACHABLE, False)
+
+
+async def test_tasks_held_back_by_a_pause_become_unreachable_too() -> None:
+    """A task whose connection is paused gets no answer either, though it has not been asked."""
+    throttled = Observation(Outcome.THROTTLED, retry_after=1000.0)
+    provider = ScriptedProvider(lambda e, n: RUNNING if n == 1 else throttled)
+    house = build_house({"one": provider}, [entry(name, initial=10.0, max=10.0) for name in "abc"], max_pause=1000.0)
+    await run_house(house, 900)
+    assert len(provider.polls) < 7
+    assert {flag.task: (flag.flag, flag.raised) for flag in house.listener.flags} == dict.fromkeys("abc", (Flag.UNREACHABLE, True))
+    assert all(290 <= flag.at - START <= 325 for flag in house.listener.flags)
+
+
+async def test_overdue_is_told_when_it_happens() -> None:
+    """At the deadline, though the next poll is far."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a", initial=500.0, max=500.0, deadline=60.0)])
+    await run_house(house, 100)
+    (flag,) = house.listener.flags
+    assert (flag.flag, round(flag.at - START)) == (Flag.OVERDUE, 60)
+
+
+async def test_gives_up_after_long_silence() -> None:
+    """An orphan is not polled for ever: expired, told once, and no request afterwards."""
+    provider = ScriptedProvider(always(UNREACHABLE))
+    house = build_house({"one": provider}, [entry("a", max=60.0, give_up_after=600.0)])
+    await run_house(house, 2000)
+    assert [t.target for t in house.listener.transitions] == [State.EXPIRED]
+    assert provider.times()[-1] <= 603
+
+
+async def test_gives_up_though_the_connection_is_closed() -> None:
+    """Also when no poll goes out at all any more."""
+    provider = ScriptedProvider(lambda _e, n: RUNNING if n == 1 else Observation(Outcome.UNAUTHORIZED))
+    house = build_house({"one": provider}, [entry("a", initial=5.0, give_up_after=600.0)], auth_pause=1e6)
+    await run_house(house, 2000)
+    assert [t.target for t in house.listener.transitions] == [State.RUNNING, State.EXPIRED]
+
+
+async def test_missing_is_believed_only_when_often_and_long_enough() -> None:
+    """Three times in a row over a minute."""
+    provider = ScriptedProvider(always(Observation(Outcome.MISSING, code="Task.NotExist")))
+    house = build_house({"one": provider}, [entry("a", initial=10.0, max=10.0)])
+    await run_house(house, 300)
+    (transition,) = house.listener.transitions
+    assert (transition.target, transition.raw_status) == (State.MISSING, "Task.NotExist")
+    assert len(provider.polls) == 7
+
+
+async def test_polls_are_reported_with_their_lag() -> None:
+    """Each outcome is counted; a poll that waited for its turn was late."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i}", initial=100.0, max=100.0) for i in range(10)], rate=1.0)
+    await run_house(house, 50)
+    assert house.listener.outcomes == {"answered": 10}
+    assert max(house.listener.lags) == pytest.approx(9, abs=0.2)
+
+
+async def test_a_finished_task_is_shown_as_long_as_its_retention() -> None:
+    """Then it leaves lists and metrics, and stays ended."""
+    provider = ScriptedProvider(always(SUCCEEDED))
+    house = build_house({"one": provider}, [entry("a"), entry("b", follow=True, max=1000.0)])
+    running = asyncio.create_task(run_house(house, 5000))
+    await asyncio.sleep(100)
+    assert [watch.task.entry.name for watch in house.scheduler.tasks()] == ["a", "b"]
+    assert house.scheduler.find("a") is not None
+    await asyncio.sleep(3600)
+    assert [watch.task.entry.name for watch in house.scheduler.tasks()] == ["b"], "a followed task is not finished"
+    assert house.scheduler.find("a") is None
+    await running
+    assert provider.counts["a"] == 1
+
+
+async def test_next_poll_is_shown_and_none_after_the_end() -> None:
+    """In epoch seconds, as planned."""
+    provider = ScriptedProvider(lambda _e, n: SUCCEEDED if n == 2 else RUNNING)
+    house = build_house({"one": provider}, [entry("a", initial=50.0)])
+    running = asyncio.create_task(run_house(house, 100))
+    await asyncio.sleep(10)
+    watch = house.scheduler.find("a")
+    assert watch is not None
+    assert watch.next_poll_at == pytest.approx(START + provider.times()[0] + 50)
+    await running
+    assert watch.next_poll_at is None
+
+
+async def test_each_operation_is_listed_once() -> None:
+    """For the series that start at 0."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a"), entry("b")])
+    assert house.scheduler.operations() == [("one", "job")]
+    assert [lane.provider for lane in house.scheduler.connections()] == ["one"]
+    assert house.scheduler.ready
+
+
+async def test_throttled_tasks_all_get_their_poll_afterwards() -> None:
+    """A pause loses nobody."""
+    provider = ScriptedProvider(lambda _e, n: THROTTLED if n == 1 else SUCCEEDED)
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(20)], initial=1.0, max=1.0)
+    await run_house(house, 60)
+    assert house.scheduler.all_over()
+    assert len(house.listener.transitions) == 20
