@@ -23,6 +23,7 @@ from poller.providers.binding import Binding, bind, check
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane, Reporter
+from poller.runtime.limits import Limits
 from poller.runtime.once import Once
 from poller.runtime.scheduler import Scheduler
 from poller.settings import Retention
@@ -56,7 +57,9 @@ async def run_daemon(
     Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
     """
     settings, clock = loaded.settings, LoopClock()
-    logger.info("daemon.started", version=version("poller"), store=_shown_store(settings.store), tasks=len(loaded.entries))
+    logger.info(
+        "daemon.started", version=version("poller"), store=_shown_store(settings.store), tasks=len(loaded.entries)
+    )
     async with AsyncExitStack() as stack:
         store = open_store(settings.store)
         stack.push_async_callback(store.close)
@@ -118,16 +121,12 @@ async def _open_lane(
 ) -> Lane:
     connection = binding.connect(clock)
     stack.push_async_callback(connection.close)
-    policy = loaded.settings.policy(binding.name)
+    settings, policy = binding.settings, loaded.settings.policy(binding.name)
+    pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
     return Lane(
         binding.name,
         connection,
-        rate=binding.settings.rate_limit,
-        max_in_flight=binding.settings.max_in_flight,
-        timeout=binding.settings.timeout,
-        pauses=Pauses(
-            binding.settings.auth_pause, binding.settings.max_pause, policy.initial, policy.max, policy.growth
-        ),
+        Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
         clock=clock,
         reporter=reporter,
         logger=logger,
@@ -142,4 +141,3 @@ def _shown_store(url: str) -> str:
     """The store's URL without what may be a password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
-

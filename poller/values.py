@@ -280,9 +280,7 @@ def _secret(value: object, info: ValidationInfo) -> Secret:
         return Secret.literal(value)
     if isinstance(value, dict) and value:
         return _referred_secret(value, _surroundings(info))
-    what = (
-        f"{'an' if value == {} else 'a'} empty {kind(value).removeprefix('a ')}" if value in ({}, "") else kind(value)
-    )
+    what = "empty text" if isinstance(value, str) else "an empty mapping" if value == {} else kind(value)
     hint = " (quote it)" if isinstance(value, int | float) else ""
     raise refusal(f"{what}, a secret (text, {{env: NAME}} or {{file: PATH}}) is allowed{hint}")
 

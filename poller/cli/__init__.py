@@ -20,7 +20,10 @@ for register in (run.register, inspect.register, simulate.register, demo.registe
 
 
 def main() -> None:
-    """Runs the command line; what a user can act on is told in words, without a traceback. Exit status 2: mistakes in the files."""
+    """Runs the command line; what a user can act on is told in words, without a traceback.
+
+    Exit status 2: mistakes in the files; 1: anything else that went wrong.
+    """
     try:
         app()
     except ConfigError as error:

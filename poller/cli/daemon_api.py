@@ -10,7 +10,10 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 async def fetch_tasks(base: str) -> list[dict[str, Any]]:
-    """Every task of the daemon at ``base``, page after page, as its API tells them. PollerError when it cannot be asked."""
+    """Every task of the daemon at ``base``, page after page, as its API tells them.
+
+    PollerError when it cannot be asked.
+    """
     tasks: list[dict[str, Any]] = []
     query = {"limit": "1000"}
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:

@@ -36,7 +36,8 @@ def check(
 
     Example: poller check -c poller.yaml
 
-    Every mistake is told at once, one a line: FILE:LINE: KEY.PATH: what was found, what is allowed. Exit status 2 if there are any.
+    Every mistake is told at once, one a line: FILE:LINE: KEY.PATH: what was found, what is allowed.
+    Exit status 2 if there are any.
     """
     loaded = load_config(config, skip_secrets)
     tables.print_watchlist(loaded, bind(loaded))

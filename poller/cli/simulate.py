@@ -10,8 +10,8 @@ import typer
 
 from poller.cli.options import address, run_async
 from poller.domain.errors import ConfigError, PollerError, Problem
-from poller.values import Address
 from poller.simulator import Scenario, ScenarioError, Simulator, load_scenario, serve
+from poller.values import Address
 
 
 def register(app: typer.Typer) -> None:
@@ -50,4 +50,6 @@ async def _simulate(scenario: Scenario, listen: Address) -> None:
                 async for _ in signals:
                     return
         except OSError as error:
-            raise PollerError(f"cannot listen on {listen}: {error.strerror or error}; give --listen another address") from None
+            raise PollerError(
+                f"cannot listen on {listen}: {error.strerror or error}; give --listen another address"
+            ) from None

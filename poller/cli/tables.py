@@ -88,7 +88,9 @@ def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
                 percent(task["progress"]),
                 _took(task),
                 str(task["polls"]),
-                task["message"] or (task["last_failure"] or {}).get("message") if task["consecutive_failures"] else task["message"],
+                task["message"] or (task["last_failure"] or {}).get("message")
+                if task["consecutive_failures"]
+                else task["message"],
             )
             for task in tasks
         ),

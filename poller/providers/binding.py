@@ -1,4 +1,4 @@
-"""From a config's providers and entries to connections: what fits their kind's spec, and every mistake in what does not."""
+"""A config's providers and entries, bound to the specs of their kinds; and every mistake in what does not fit."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -93,7 +93,9 @@ def _kind(provider: Provider) -> Kind:
         raise _UnfitError(Mistake(("kind",), one_of(provider.kind, kinds)))
     if provider.kind != ANY_HTTP:
         if provider.spec is not None:
-            raise _UnfitError(Mistake(("spec",), f"a spec beside kind {provider.kind}, one is allowed for kind {ANY_HTTP}"))
+            raise _UnfitError(
+                Mistake(("spec",), f"a spec beside kind {provider.kind}, one is allowed for kind {ANY_HTTP}")
+            )
         return kinds[provider.kind]
     if provider.spec is None:
         raise _UnfitError(Mistake(("spec",), f"missing, kind {ANY_HTTP} requires the operations that are asked for"))
@@ -104,7 +106,9 @@ def _inline_kind(spec: Mapping[str, Any]) -> Kind:
     try:
         kind = inline_kind(spec)
     except ValidationError as error:
-        raise _UnfitError(*(Mistake(("spec", *wrong.path), wrong.text) for wrong in mistakes(error, SpecModel))) from None
+        raise _UnfitError(
+            *(Mistake(("spec", *wrong.path), wrong.text) for wrong in mistakes(error, SpecModel))
+        ) from None
     except SpecError as error:
         raise _UnfitError(Mistake(("spec", *error.key), str(error))) from None
     if not kind.operations:
@@ -123,7 +127,11 @@ def _endpoint(provider: Provider, kind: Kind) -> URL:
 
 
 def _unknown_params(provider: Provider, kind: Kind) -> None:
-    wrong = [Mistake(("params", name), one_of(name, sorted(kind.params))) for name in provider.params if name not in kind.params]
+    wrong = [
+        Mistake(("params", name), one_of(name, sorted(kind.params)))
+        for name in provider.params
+        if name not in kind.params
+    ]
     if wrong:
         raise _UnfitError(*wrong)
 
@@ -153,10 +161,14 @@ class _Credentials:
 
     def _default(self, kind: Kind) -> dict[str, Secret]:
         written = kind.default_credentials
-        secrets = {key: Secret.from_env(raw["env"], self._env, raw.get("optional", False)) for key, raw in written.items()}
+        secrets = {
+            key: Secret.from_env(raw["env"], self._env, raw.get("optional", False)) for key, raw in written.items()
+        }
         if any(secret.missing for secret in secrets.values()):
-            names = " and ".join(written[key]["env"] for key, secret in secrets.items() if secret.missing)
-            raise _UnfitError(Mistake(("credentials",), f"missing, they are required here or in the environment: {names} is not set"))
+            names = ", ".join(written[key]["env"] for key, secret in secrets.items() if secret.missing)
+            raise _UnfitError(
+                Mistake(("credentials",), f"missing, required here or in the environment (not set: {names})")
+            )
         return secrets
 
 

@@ -282,7 +282,8 @@ def _http_date(value: str | None) -> float | None:
 
 def _progress(value: object, scale: float) -> float | None:
     number = _number(value.strip().removesuffix("%") if isinstance(value, str) else value)
-    return None if number is None else min(100.0, max(0.0, number / scale * 100))
+    # Rounded, or 55 of 100 would be 55.00000000000001.
+    return None if number is None else round(min(100.0, max(0.0, number / scale * 100)), 6)
 
 
 def _text(value: object) -> str | None:

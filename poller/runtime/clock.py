@@ -21,7 +21,7 @@ class LoopClock:
 
 
 class Wakeup:
-    """A sleep that can be ended by `set`, for one sleeper. Setting it while nobody sleeps ends the next sleep at once."""
+    """A sleep that `set` ends, for one sleeper. Setting it while nobody sleeps ends the next sleep at once."""
 
     def __init__(self) -> None:
         self._set = False

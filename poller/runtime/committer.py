@@ -20,12 +20,15 @@ _RETRY_LONGEST = 10.0
 
 
 class Committer:
-    """Collects changes, commits them, and then gives them to every emitter; what cannot be committed waits and is tried again, in order.
+    """Collects changes, commits them, and then gives them to every emitter.
 
-    Of a task that changes again while waiting only the latest state is kept, and every transition.
+    What cannot be committed waits and is tried again, in order. Of a task that changes again while waiting only the
+    latest state is kept, and every transition.
     """
 
-    def __init__(self, store: Store, emitters: Sequence[Emitter], clock: Clock, logger: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, store: Store, emitters: Sequence[Emitter], clock: Clock, logger: structlog.typing.FilteringBoundLogger
+    ) -> None:
         self._store = store
         self._emitters = emitters
         self._clock = clock
@@ -106,7 +109,9 @@ class Committer:
         self._tasks, self._transitions, self._flags, self._pulses, self._told = {}, [], [], [], []
         return taken
 
-    def _put_back(self, tasks: dict[str, Task], transitions: list[Transition], flags: list[FlagChange], told: list[str]) -> None:
+    def _put_back(
+        self, tasks: dict[str, Task], transitions: list[Transition], flags: list[FlagChange], told: list[str]
+    ) -> None:
         """What came meanwhile is newer. Pulses are left: there will be others."""
         self._tasks = tasks | self._tasks
         self._transitions = transitions + self._transitions
@@ -138,4 +143,6 @@ class Committer:
 def _changes(tasks: dict[str, Task], transitions: Sequence[Transition]) -> list[Change]:
     """One change for each transition, in order, and for each task without one; each carries the task as it is now."""
     moved = {transition.task for transition in transitions}
-    return [Change(tasks[t.task], t) for t in transitions] + [Change(task) for name, task in tasks.items() if name not in moved]
+    return [Change(tasks[t.task], t) for t in transitions] + [
+        Change(task) for name, task in tasks.items() if name not in moved
+    ]

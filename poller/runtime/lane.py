@@ -1,4 +1,4 @@
-"""A provider connection's own queue of due polls, with its own pace, slots and pauses: what happens on one delays no other."""
+"""A connection's own queue of due polls, with its own pace, slots and pauses: what happens on one delays no other."""
 
 import asyncio
 import heapq
@@ -8,11 +8,11 @@ from typing import Protocol
 import anyio
 import structlog
 
-from poller.domain.circuit import Circuit, Pauses, Phase
+from poller.domain.circuit import Circuit, Phase
 from poller.domain.observation import Observation, Outcome
 from poller.protocols import Clock, Provider
 from poller.runtime.clock import Wakeup
-from poller.runtime.limits import Pacer
+from poller.runtime.limits import Limits, Pacer
 from poller.runtime.watch import Watch
 
 GRACE = 30.0
@@ -38,23 +38,17 @@ class Lane:
         self,
         provider: str,
         connection: Provider,
+        limits: Limits,
         *,
-        rate: float,
-        max_in_flight: int,
-        timeout: float,
-        pauses: Pauses,
         clock: Clock,
         reporter: Reporter,
         logger: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self.provider = provider
         self.in_flight = 0
-        self.rate = rate
         self._connection = connection
-        self._slots = max_in_flight
-        self._timeout = timeout
-        self._pauses = pauses
-        self._pacer = Pacer(rate)
+        self._limits = limits
+        self._pacer = Pacer(limits.rate)
         self._circuit = Circuit()
         self._clock = clock
         self._reporter = reporter
@@ -83,6 +77,11 @@ class Lane:
         watch.due = watch.next_poll_at = None
 
     @property
+    def rate(self) -> float:
+        """Polls per second, at most."""
+        return self._limits.rate
+
+    @property
     def due(self) -> int:
         """Polls that wait for rate, slot or the end of a pause."""
         now = self._clock.monotonic()
@@ -94,33 +93,40 @@ class Lane:
         return self._circuit.reason
 
     def held_since(self, watch: Watch) -> float | None:
-        """Since when (loop's clock) a due poll of ``watch`` is held back because the connection is not open; None if it is not."""
-        if self._circuit.phase is Phase.OPEN or watch.polling or watch.due is None or watch.due > self._clock.monotonic():
+        """Since when, on the loop's clock, a due poll of ``watch`` waits for a closed connection, else None."""
+        if (
+            self._circuit.phase is Phase.OPEN
+            or watch.polling
+            or watch.due is None
+            or watch.due > self._clock.monotonic()
+        ):
             return None
         return watch.due
 
     def stalled(self) -> str | None:
-        """What does not move on this lane though it should, in a sentence; a pause and a slow provider are no stall."""
+        """What does not move though it should, in a sentence; a pause and a slow provider are no stall."""
         quiet = self._clock.monotonic() - self._moved_at
-        if quiet < self._timeout + GRACE:
+        if quiet < self._limits.timeout + GRACE:
             return None
         if self.in_flight:
-            return f"{self.provider}: {self.in_flight} polls have been under way for {quiet:.0f} s, longer than any timeout"
+            return f"{self.provider}: {self.in_flight} polls are under way, and none came back for {quiet:.0f} s"
         head = self._head()
         if head is None or self._circuit.phase is Phase.PAUSED or head.due is None:
             return None
         late = self._clock.monotonic() - head.due
-        return f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
+        return (
+            f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
+        )
 
     async def run(self) -> None:
         """Sends polls until cancelled."""
         async with anyio.create_task_group() as workers:
-            for _ in range(self._slots):
+            for _ in range(self._limits.max_in_flight):
                 workers.start_soon(self._work)
 
     async def _work(self) -> None:
         while True:
-            # One at a time waits for the next poll to be due; the others wait for their turn, so that nobody wakes in vain.
+            # One waits for the next poll to be due, the others for their turn, so that nobody wakes in vain.
             async with self._turn:
                 watch = await self._next()
             await self._poll(watch)
@@ -191,11 +197,13 @@ class Lane:
         except Exception as error:
             # A fault of poller's own must neither end the lane nor be taken for the task's.
             self._logger.exception("poll.broken", task=watch.task.entry.name, provider=self.provider)
-            return Observation(Outcome.UNREACHABLE, message=f"a fault in poller: {type(error).__name__}", rule="no answer came")
+            return Observation(
+                Outcome.UNREACHABLE, message=f"a fault in poller: {type(error).__name__}", rule="no answer came"
+            )
 
     def _learn(self, seen: Observation, epoch: int, version: int, now: float) -> None:
         before = self._circuit
-        self._circuit = before.observed(seen, epoch, self._pauses, now)
+        self._circuit = before.observed(seen, epoch, self._limits.pauses, now)
         if self._circuit is before:
             return
         if self._circuit.phase is Phase.PAUSED:
@@ -210,7 +218,9 @@ class Lane:
         if after.reason is None:
             lasted = now - (now if self._paused_at is None else self._paused_at)
             self._paused_at = None
-            self._logger.info("provider.resumed", provider=self.provider, reason=before.reason, paused_seconds=round(lasted, 3))
+            self._logger.info(
+                "provider.resumed", provider=self.provider, reason=before.reason, paused_seconds=round(lasted, 3)
+            )
             return
         self._paused_at = now if self._paused_at is None else self._paused_at
         self._logger.warning(
@@ -239,5 +249,3 @@ class Lane:
             raw_status=seen.raw_status,
             request_id=seen.request_id,
         )
-
-

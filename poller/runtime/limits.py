@@ -1,11 +1,25 @@
 """How often a connection may be used."""
 
+from dataclasses import dataclass
+
+from poller.domain.circuit import Pauses
+
 _TOLERANCE = 0.02
-"""Seconds by which polls may run ahead of an even pace: 2 % of one second's worth, so that a timer that fires late costs no throughput."""
+"""Seconds by which polls may run ahead of an even pace, so that a timer that fires late costs no throughput."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection may be asked for: polls per second, polls at once, seconds for one poll, and its pauses."""
+
+    rate: float
+    max_in_flight: int
+    timeout: float
+    pauses: Pauses
 
 
 class Pacer:
-    """An even pace of ``rate`` per second (the generic cell rate algorithm, ITU-T I.371). Times are on one monotonic clock."""
+    """An even pace of ``rate`` per second: the generic cell rate algorithm (ITU-T I.371), on one monotonic clock."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate

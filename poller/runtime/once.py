@@ -40,7 +40,8 @@ class Once:
                 group.start_soon(self._run_lane, lane)
 
     def observed(self, watch: Watch, seen: Observation, duration: float, lag: float) -> None:
-        """One task's answer came."""
+        """One task's answer came; how long it took is of no interest here."""
+        del duration, lag
         name, provider = watch.task.entry.name, watch.task.entry.provider
         left = self._left[provider]
         if name not in left:

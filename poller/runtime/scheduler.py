@@ -1,4 +1,4 @@
-"""All watched tasks: plans their polls, hands what the polls bring to the domain, and passes on what follows from it."""
+"""All watched tasks: plans their polls, has the domain judge what they bring, and passes on what follows."""
 
 import heapq
 from collections import Counter
@@ -28,7 +28,8 @@ _SOONEST_LAPSE = 0.01
 class Scheduler:
     """The tasks being watched. Implements `poller.protocols.Watching` and `poller.runtime.lane.Reporter`.
 
-    ``draw`` gives random numbers, uniform in [0, 1). ``retention`` tells how long a finished task is shown, in seconds, by its state.
+    ``draw`` gives random numbers, uniform in [0, 1). ``retention`` tells by its state how many seconds a finished task
+    is shown.
     """
 
     def __init__(
@@ -118,10 +119,7 @@ class Scheduler:
         return all(watch.task.status.terminal for watch in self._watches.values())
 
     def _add(self, entry: Entry, saved: Saved | None, spread: float, now: float) -> None:
-        if saved is None:
-            task = begin(entry, now)
-        else:
-            task = resume(entry, saved.status, saved.contact, saved.saved_at, now)
+        task = resume(entry, saved.status, saved.contact, saved.saved_at, now) if saved else begin(entry, now)
         watch = Watch(task, self._lanes[entry.provider])
         self._watches[entry.name] = watch
         if task.over:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 class Watch:
     """A task, the lane it is polled on, and its place in that lane's queue. Implements `poller.protocols.WatchedTask`.
 
-    ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in epoch seconds.
-    ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone`` was taken off the watchlist.
+    ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in
+    epoch seconds. ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone`` was taken
+    off the watchlist.
     """
 
     __slots__ = ("due", "gone", "lane", "next_poll_at", "polling", "task", "ticket")

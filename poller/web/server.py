@@ -159,15 +159,19 @@ def _errors(logger: FilteringBoundLogger) -> Middleware:
         except (web.HTTPException, BadQueryError, NoSuchTaskError, StoreError) as error:
             return _refusal(request, error)
         except ConnectionError:
-            raise  # The client has gone; aiohttp closes the connection without a word.
+            return _cut_off(request)  # The client has gone, which is its right.
         except Exception as error:
             logger.exception("http.failed", method=request.method, path=request.path)
-            if request.get(_STARTED):
-                # Half an answer is out: only a broken connection tells the client that the rest is missing.
-                raise ConnectionAbortedError from error
-            return _refusal(request, error)
+            return _cut_off(request) if request.get(_STARTED) else _refusal(request, error)
 
     return middleware
+
+
+def _cut_off(request: web.Request) -> web.Response:
+    """Breaks the connection: nothing else tells a client that the rest of a page is missing."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

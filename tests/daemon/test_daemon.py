@@ -19,37 +19,59 @@ pytestmark = pytest.mark.e2e
 SEARCH = {"appGroupIdentity": "my-app", "functionName": "ctr", "instanceName": "ctr_test"}
 CLOUD_TASKS = [
     {"api": "function-task", "name": "gft", "params": {**SEARCH, "generation": 3}, "duration": "1s"},
-    {"api": "function-instance", "name": "gfi", "params": {**SEARCH, "instanceName": "ctr_main"}, "runs": [{"duration": "1s"}]},
+    {
+        "api": "function-instance",
+        "name": "gfi",
+        "params": {**SEARCH, "instanceName": "ctr_main"},
+        "runs": [{"duration": "1s"}],
+    },
     {"api": "system-task", "name": "dlf", "params": {"project_id": PROJECT, "task_id": "t1"}, "duration": "1s"},
     {"api": "processor-task", "name": "ma", "params": {"project_id": PROJECT, "task_id": "p1"}, "duration": "1s"},
-    {"api": "job", "name": "job", "params": {"job_id": "odd name/ü%"}, "duration": "1s", "ends": "failed", "message": "out of disk"},
+    {
+        "api": "job",
+        "name": "job",
+        "params": {"job_id": "odd name/ü%"},
+        "duration": "1s",
+        "ends": "failed",
+        "message": "out of disk",
+    },
 ]
 WATCHED = [
     {"name": "gft", "provider": "search", "operation": "function-task", "params": {**SEARCH, "generation": 3}},
-    {"name": "gfi", "provider": "search", "operation": "function-instance", "params": {**SEARCH, "instanceName": "ctr_main"}},
-    {"name": "dlf", "provider": "studio", "operation": "system-task", "params": {"task_id": "t1"}, "labels": {"team": "ads"}},
+    {
+        "name": "gfi",
+        "provider": "search",
+        "operation": "function-instance",
+        "params": {**SEARCH, "instanceName": "ctr_main"},
+    },
+    {
+        "name": "dlf",
+        "provider": "studio",
+        "operation": "system-task",
+        "params": {"task_id": "t1"},
+        "labels": {"team": "ads"},
+    },
     {"name": "ma", "provider": "modelarts", "operation": "processor-task", "params": {"task_id": "p1"}},
     job("odd name/ü%") | {"name": "job"},
 ]
 
 
 async def test_all_documented_apis_are_polled_to_their_end(tmp_path: Path) -> None:
-    """Each task of each API ends as scripted; the signatures, odd characters included, are accepted; all of it shows outside."""
-    async with local_cloud(tasks=CLOUD_TASKS) as (_, url):
-        async with daemon(write_config(tmp_path, url, WATCHED)) as running:
-            tasks = await running.until_all_over(5, 60)
-            assert {name: task["state"] for name, task in tasks.items()} == {
-                "gft": "succeeded",
-                "gfi": "succeeded",
-                "dlf": "succeeded",
-                "ma": "succeeded",
-                "job": "failed",
-            }
-            assert tasks["job"]["message"] == "out of disk"
-            await check_metrics(running)
-            await check_api(running)
-            assert (await running.get("/-/healthy"))[0] == 200
-            assert await running.stop() == 0
+    """Each task of each API ends as scripted, odd characters in parameters included, and all of it shows outside."""
+    async with local_cloud(tasks=CLOUD_TASKS) as (_, url), daemon(write_config(tmp_path, url, WATCHED)) as running:
+        tasks = await running.until_all_over(5, 60)
+        assert {name: task["state"] for name, task in tasks.items()} == {
+            "gft": "succeeded",
+            "gfi": "succeeded",
+            "dlf": "succeeded",
+            "ma": "succeeded",
+            "job": "failed",
+        }
+        assert tasks["job"]["message"] == "out of disk"
+        await check_metrics(running)
+        await check_api(running)
+        assert (await running.get("/-/healthy"))[0] == 200
+        assert await running.stop() == 0
     assert [line["level"] for line in running.logged("task.transition") if line["to"] == "failed"] == ["error"]
     assert [line["event"] for line in (running.logged("daemon.stopped"))] == ["daemon.stopped"]
 
@@ -79,7 +101,7 @@ async def check_api(running: DaemonProcess) -> None:
 
 
 async def test_secrets_show_nowhere(tmp_path: Path) -> None:
-    """Not in the log at its most talkative, the store, a page, a metric or an answer of the API; neither when keys are refused."""
+    """Not in the most talkative log, the store, a page, a metric or the API, even when keys are refused."""
     secrets = (ALIBABA_DEMO_KEY.secret, HUAWEI_DEMO_KEY.secret, JOBS_DEMO_BEARER, "wrong-secret-of-studio")
     async with local_cloud(tasks=CLOUD_TASKS) as (_, url):
         known = providers(url)
@@ -97,9 +119,13 @@ async def test_secrets_show_nowhere(tmp_path: Path) -> None:
 
 async def test_wrong_keys_send_one_request(tmp_path: Path) -> None:
     """With 32 polls waiting one goes out: a row of refusals would lock the key."""
-    listed = [{"api": "system-task", "name": f"t{i}", "params": {"project_id": PROJECT, "task_id": f"t{i}"}} for i in range(32)]
+    listed = [
+        {"api": "system-task", "name": f"t{i}", "params": {"project_id": PROJECT, "task_id": f"t{i}"}}
+        for i in range(32)
+    ]
     watched = [
-        {"name": f"t{i}", "provider": "studio", "operation": "system-task", "params": {"task_id": f"t{i}"}} for i in range(32)
+        {"name": f"t{i}", "provider": "studio", "operation": "system-task", "params": {"task_id": f"t{i}"}}
+        for i in range(32)
     ]
     async with local_cloud(tasks=listed) as (simulator, url):
         known = providers(url)
@@ -138,7 +164,12 @@ async def test_sighup_does_not_end_it(tmp_path: Path) -> None:
 
 async def test_a_bad_config_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
     """Every mistake on a line of its own, with file and line, before anything is opened."""
-    tasks = [job("a"), job("a"), {"name": "b", "provider": "serch", "operation": "job"}, job("c") | {"operation": "jub"}]
+    tasks = [
+        job("a"),
+        job("a"),
+        {"name": "b", "provider": "serch", "operation": "job"},
+        job("c") | {"operation": "jub"},
+    ]
     config = write_config(tmp_path, "http://127.0.0.1:1", tasks, schedule={"growth": 0.5})
     running = DaemonProcess(config)
     await running.start(wait=False)

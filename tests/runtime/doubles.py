@@ -1,4 +1,4 @@
-"""A provider that answers by script, a store in memory, and the loop's virtual clock: what the runtime is tested with."""
+"""A provider that answers by script and a store in memory, on the loop's virtual clock."""
 
 import asyncio
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from poller.domain.circuit import Pauses
 from poller.domain.errors import StoreError
@@ -17,6 +18,7 @@ from poller.protocols import Batch, Emitter, Saved, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane, Reporter
+from poller.runtime.limits import Limits
 from poller.runtime.scheduler import Scheduler
 
 START = 1_800_000_000.0
@@ -153,19 +155,29 @@ class House:
 
 def saved(entry: Entry, status: Status, contact: Contact | None = None, next_poll_at: float | None = None) -> Saved:
     """What a store holds of an entry."""
-    return Saved(entry.name, entry.provider, entry.operation, entry.params, status, contact or Contact(), START, next_poll_at)
+    return Saved(
+        entry.name, entry.provider, entry.operation, entry.params, status, contact or Contact(), START, next_poll_at
+    )
 
 
-def build_lane(name: str, provider: ScriptedProvider, reporter: Reporter, logger: object = None, **options: float) -> Lane:
+def build_lane(
+    name: str,
+    provider: ScriptedProvider,
+    reporter: Reporter,
+    logger: FilteringBoundLogger | None = None,
+    **options: float,
+) -> Lane:
     """A lane without pacing unless a rate is given."""
     pauses = {key: value for key, value in options.items() if key in Pauses.__dataclass_fields__}
     return Lane(
         name,
         provider,
-        rate=options.get("rate", 10_000.0),
-        max_in_flight=int(options.get("max_in_flight", 32)),
-        timeout=options.get("timeout", 10.0),
-        pauses=Pauses(**pauses),
+        Limits(
+            options.get("rate", 10_000.0),
+            int(options.get("max_in_flight", 32)),
+            options.get("timeout", 10.0),
+            Pauses(**pauses),
+        ),
         clock=clock(),
         reporter=reporter,
         logger=logger or structlog.get_logger(),

@@ -20,7 +20,9 @@ class Desk:
 
     def __init__(self) -> None:
         self.store, self.listener, self.logs = MemoryStore(), Listener(), structlog.testing.LogCapture()
-        logger = structlog.wrap_logger(None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0))
+        logger = structlog.wrap_logger(
+            None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0)
+        )
         self.committer = Committer(self.store, [self.listener], clock(), logger)
 
     def move(self, task: Task, *observations: object) -> Task:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from poller.domain.observation import Observation, Outcome
+from poller.domain.state import State
 from poller.domain.task import Entry
 from tests.runtime.doubles import (
     REJECTED,
@@ -57,7 +58,7 @@ async def test_delays_start_anew_when_the_state_changes() -> None:
 
 
 def _pending() -> Observation:
-    return Observation(Outcome.ANSWERED, state=RUNNING.state.__class__("pending"))  # type: ignore[union-attr]
+    return Observation(Outcome.ANSWERED, State.PENDING)
 
 
 async def test_a_task_that_is_over_is_polled_no_more() -> None:
@@ -110,7 +111,7 @@ async def test_as_many_polls_as_slots_are_under_way() -> None:
 
 
 async def test_one_poll_at_a_time_before_the_first_answer() -> None:
-    """Nobody knows yet whether the credentials are right: a second poll waits for the first, and goes to another task."""
+    """Nobody knows yet whether the credentials are right: a second poll waits for the first; it is another task's."""
     provider = ScriptedProvider(always((1.0, UNREACHABLE)))
     house = build_house({"one": provider}, [entry(f"t{i}", initial=60.0) for i in range(5)])
     await run_house(house, 6.5)
@@ -195,7 +196,12 @@ async def test_polls_under_way_when_a_pause_begins_change_nothing() -> None:
     slow = {"a": (0.0, RUNNING), "b": (1.0, THROTTLED), "c": (2.0, RUNNING), "d": (1.5, THROTTLED)}
     provider = ScriptedProvider(lambda e, n: slow[e.name] if n == 1 else RUNNING)
     house = build_house(
-        {"one": provider}, [entry(name, initial=60.0) for name in "abcd"], initial=10.0, max=100.0, growth=3.0, draw=lambda: 0.0
+        {"one": provider},
+        [entry(name, initial=60.0) for name in "abcd"],
+        initial=10.0,
+        max=100.0,
+        growth=3.0,
+        draw=lambda: 0.0,
     )
     await run_house(house, 30)
     second = [at for at, name in provider.polls if name in "bd"][2:]
@@ -227,7 +233,7 @@ async def test_a_throttled_poll_goes_out_right_after_the_pause() -> None:
     ids=["hangs", "throttles", "refuses", "fails", "never comes back"],
 )
 async def test_one_connection_in_trouble_delays_no_other(trouble: object) -> None:
-    """Beside a provider that hangs, throttles or refuses, another one is polled to the millisecond as if it were alone."""
+    """Beside a provider that hangs, throttles or refuses, another one is polled as if it were alone."""
 
     async def times(with_trouble: bool) -> list[float]:
         well = ScriptedProvider(always((0.1, RUNNING)))
@@ -247,7 +253,9 @@ async def test_one_connection_in_trouble_delays_no_other(trouble: object) -> Non
 async def test_an_unreachable_task_backs_off_alone() -> None:
     """Its neighbours on the same connection keep their pace."""
     provider = ScriptedProvider(lambda e, _n: UNREACHABLE if e.name == "a" else RUNNING)
-    house = build_house({"one": provider}, [entry("a", initial=1.0, max=64.0, growth=2.0), entry("b", initial=1.0, max=1.0)])
+    house = build_house(
+        {"one": provider}, [entry("a", initial=1.0, max=64.0, growth=2.0), entry("b", initial=1.0, max=1.0)]
+    )
     await run_house(house, 64)
     assert gaps(provider.times("a")) == [1, 2, 4, 8, 16, 32]
     assert set(gaps(provider.times("b"))) == {1.0}

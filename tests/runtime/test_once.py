@@ -4,7 +4,17 @@ import pytest
 
 from poller.domain.observation import Observation, Outcome
 from poller.runtime.once import Once
-from tests.runtime.doubles import RUNNING, UNAUTHORIZED, UNREACHABLE, Script, ScriptedProvider, always, build_lane, clock, entry
+from tests.runtime.doubles import (
+    RUNNING,
+    UNAUTHORIZED,
+    UNREACHABLE,
+    Script,
+    ScriptedProvider,
+    always,
+    build_lane,
+    clock,
+    entry,
+)
 
 pytestmark = pytest.mark.looptime
 

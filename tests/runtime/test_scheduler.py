@@ -8,6 +8,7 @@ import pytest
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import Flag, State
 from poller.domain.task import Contact, Status
+from poller.protocols import Saved
 from tests.runtime.doubles import (
     RUNNING,
     START,
@@ -25,11 +26,13 @@ from tests.runtime.doubles import (
 
 pytestmark = pytest.mark.looptime
 
-RUNNING_STATUS = Status(first_seen_at=START - 100, since=START - 90, run_since=START - 100, state=State.RUNNING, transitions=1)
+RUNNING_STATUS = Status(
+    first_seen_at=START - 100, since=START - 90, run_since=START - 100, state=State.RUNNING, transitions=1
+)
 
 
-def stored(*rows: object) -> MemoryStore:
-    return MemoryStore(saved={row.name: row for row in rows})  # type: ignore[attr-defined]
+def stored(*rows: Saved) -> MemoryStore:
+    return MemoryStore(saved={row.name: row for row in rows})
 
 
 async def test_each_transition_is_committed_and_told_once() -> None:
@@ -37,7 +40,10 @@ async def test_each_transition_is_committed_and_told_once() -> None:
     provider = ScriptedProvider(lambda _e, n: SUCCEEDED if n > 5 else RUNNING)
     house = build_house({"one": provider}, [entry("a")])
     await run_house(house, 600)
-    assert [(t.source, t.target) for t in house.listener.transitions] == [("unknown", "running"), ("running", "succeeded")]
+    assert [(t.source, t.target) for t in house.listener.transitions] == [
+        ("unknown", "running"),
+        ("running", "succeeded"),
+    ]
     assert house.store.stored == house.listener.transitions
     assert house.store.told == {t.transition_id for t in house.store.stored}
 
@@ -111,7 +117,9 @@ async def test_tasks_held_back_by_a_pause_become_unreachable_too() -> None:
     house = build_house({"one": provider}, [entry(name, initial=10.0, max=10.0) for name in "abc"], max_pause=1000.0)
     await run_house(house, 900)
     assert len(provider.polls) < 7
-    assert {flag.task: (flag.flag, flag.raised) for flag in house.listener.flags} == dict.fromkeys("abc", (Flag.UNREACHABLE, True))
+    assert {flag.task: (flag.flag, flag.raised) for flag in house.listener.flags} == dict.fromkeys(
+        "abc", (Flag.UNREACHABLE, True)
+    )
     assert all(290 <= flag.at - START <= 325 for flag in house.listener.flags)
 
 

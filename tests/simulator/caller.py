@@ -100,12 +100,13 @@ def acs3(
     key: SigningKey = ALIBABA_DEMO_KEY,
     nonce: str | None = None,
     version: str = "2017-12-25",
+    content_hash: str = _EMPTY,
 ) -> RawRequest:
     """A request signed with ACS3-HMAC-SHA256; plain paths and queries only."""
     headers = {
         "host": HOST,
         "x-acs-action": action,
-        "x-acs-content-sha256": _EMPTY,
+        "x-acs-content-sha256": content_hash,
         "x-acs-date": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "x-acs-signature-nonce": nonce or f"nonce-{next(_nonces)}",
         "x-acs-version": version,

@@ -90,6 +90,7 @@ async def test_a_hanging_request_gets_no_answer_and_holds_up_no_stop() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await _send(base_url, bearer("/v1/jobs/j1"))
+        await _nobody_is_served()
         waiting = asyncio.create_task(_send(base_url, bearer("/v1/jobs/j1")))
         await asyncio.sleep(0.05)
         stopping = time.monotonic()
@@ -97,6 +98,13 @@ async def test_a_hanging_request_gets_no_answer_and_holds_up_no_stop() -> None:
     with pytest.raises(aiohttp.ClientError):
         await waiting
     assert simulator.requests == {"report": 2}
+
+
+async def _nobody_is_served() -> None:
+    """A client that gave up leaves nothing behind, or a load test would fill the memory."""
+    async with asyncio.timeout(5):
+        while any("RequestHandler" in repr(running) for running in asyncio.all_tasks()):
+            await asyncio.sleep(0.001)
 
 
 async def test_a_connection_may_be_reset() -> None:

@@ -104,6 +104,12 @@ def test_a_header_changed_added_or_taken_away_is_refused(name: str, value: str |
     assert refusal.code == code
 
 
+def test_a_hash_that_is_not_the_body_s_is_refused_even_if_signed() -> None:
+    refusal = verify_acs3(acs3(TARGET, START, content_hash="0" * 64), KEYS, START)
+    assert refusal
+    assert "not the hash of the body" in refusal.message
+
+
 @pytest.mark.parametrize(("off", "accepted"), [(-901, False), (-900, True), (0, True), (900, True), (901, False)])
 def test_a_date_may_be_a_quarter_of_an_hour_off(off: float, accepted: bool) -> None:
     refusal = verify_acs3(acs3(TARGET, START + off), KEYS, START)

@@ -97,6 +97,12 @@ def test_a_header_changed_added_or_taken_away_is_refused(name: str, value: str |
     assert why in refusal.message
 
 
+def test_a_workspace_that_is_not_signed_is_refused() -> None:
+    refusal = verify_sdk(with_header(sdk(TARGET, START), "workspace", "ws1"), KEYS, START)
+    assert refusal
+    assert "headers not signed: workspace" in refusal.message
+
+
 def test_a_hash_header_beside_an_empty_body_is_refused() -> None:
     refusal = verify_sdk(sdk(TARGET, START, headers={"x-sdk-content-sha256": "x"}), KEYS, START)
     assert refusal

@@ -78,6 +78,16 @@ async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monk
     await store.close()
 
 
+async def test_the_store_of_an_older_version_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its revision is one of the steps, and not the last one."""
+    file = await migrated(tmp_path / "poller.db")
+    migrated_stores: list[object] = []
+    monkeypatch.setattr(migrations, "HEAD", "0002")
+    monkeypatch.setattr("poller.store.sql.migrate", migrated_stores.append)
+    await migrated(file)
+    assert len(migrated_stores) == 1
+
+
 async def test_a_store_that_is_up_to_date_opens_without_alembic(tmp_path: Path) -> None:
     """Which takes longer to import than everything else to start."""
     file = await migrated(tmp_path / "poller.db")

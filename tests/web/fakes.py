@@ -74,11 +74,13 @@ class World:
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    def app(self) -> web.Application:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
-        app = build_app(self.watching, self.store, self.render, FakeClock(), logger)
-        async with TestClient(TestServer(app, host="127.0.0.1"), auto_decompress=False) as client:
+        return build_app(self.watching, self.store, self.render, FakeClock(), logger)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        async with TestClient(TestServer(self.app(), host="127.0.0.1"), auto_decompress=False) as client:
             yield client

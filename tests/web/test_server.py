@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from poller.domain.errors import PollerError
-from poller.web.server import serve
+from poller.web.server import SHUTDOWN_SECONDS, serve
 from tests.emit.fakes import watched
 from tests.web.fakes import Client, World
 
@@ -39,7 +40,7 @@ async def test_metrics_are_compressed_for_those_who_can_read_it(client: Client, 
         assert (gzip.decompress(body) if zipped else body) == b"# for x\n"
 
 
-async def test_a_page_that_cannot_be_finished_is_cut_off(world: World) -> None:
+async def test_a_page_that_cannot_be_finished_is_cut_off(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def render(_: str) -> tuple[str, Iterator[bytes]]:
         def pieces() -> Iterator[bytes]:
             yield b"half"
@@ -53,6 +54,7 @@ async def test_a_page_that_cannot_be_finished_is_cut_off(world: World) -> None:
             await response.read()
     (call,) = world.log.calls
     assert (call.method_name, call.kwargs["event"], call.kwargs["path"]) == ("error", "http.failed", "/metrics")
+    assert caplog.records == []
 
 
 async def test_others_have_their_turn_while_metrics_are_written(world: World) -> None:
@@ -224,12 +226,20 @@ async def test_any_refusal_keeps_its_status(world: World, error: web.HTTPExcepti
         assert (response.status, await response.text()) == (status, f"{error.reason}\n")
 
 
-async def test_a_client_that_has_gone_is_nothing_to_log(world: World) -> None:
+async def test_a_client_that_has_gone_is_nothing_to_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+
     def render(_: str) -> tuple[str, Iterator[bytes]]:
-        raise ConnectionResetError
+        started.set()
+        return "text/plain", itertools.repeat(b"x" * 65536)
 
     world.render = render
-    async with world.client() as client:
-        with pytest.raises(aiohttp.ServerDisconnectedError):
-            await client.get("/metrics")
-    assert world.log.calls == []
+    async with serve(world.app(), "127.0.0.1", 0) as (host, port):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await started.wait()
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+        start = time.monotonic()
+    assert time.monotonic() - start < SHUTDOWN_SECONDS
+    assert (world.log.calls, caplog.records) == ([], [])

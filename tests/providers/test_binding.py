@@ -1,0 +1,264 @@
+"""Config meets specs: what fits, and what is said of what does not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from poller.app import load_config
+from poller.config import Loaded
+from poller.domain.errors import ConfigError
+from poller.providers.binding import bind
+from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential
+
+KEYS = {"access_key_id": "id", "access_key_secret": "secret-of-mine"}
+HUAWEI = {"access_key": "id", "secret_key": "secret-of-mine"}
+SEARCH = {"kind": "alibaba-opensearch", "region": "cn-hangzhou", "credentials": KEYS}
+STUDIO = {"kind": "huawei-dlf", "region": "cn-north-1", "credentials": HUAWEI, "params": {"project_id": "p"}}
+SPEC = {
+    "operations": {"job": {"path": "/jobs/{id}", "status": "s", "states": {"succeeded": ["ok"], "failed": ["bad"]}}}
+}
+JOBS = {"kind": "http", "endpoint": "https://jobs.example.com/api", "spec": SPEC}
+FULL = {"appGroupIdentity": "a", "functionName": "f", "instanceName": "i", "generation": 1}
+
+
+def load(folder: Path, providers: dict[str, Any], tasks: list[dict[str, Any]] | None = None, **options: Any) -> Loaded:
+    path = folder / "poller.yaml"
+    path.write_text(yaml.safe_dump({"providers": providers, "tasks": tasks or []}, sort_keys=False), "utf-8")
+    return load_config(path, env=options.get("env", {}), skip_secrets=options.get("skip_secrets", False))
+
+
+def mistakes(
+    folder: Path, providers: dict[str, Any], tasks: list[dict[str, Any]] | None = None, **options: Any
+) -> list[str]:
+    """The mistakes without file and line."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, providers, tasks, **options)
+    assert all(problem.line > 0 for problem in caught.value.problems)
+    return [f"{problem.key}: {problem.text}" for problem in caught.value.problems]
+
+
+def task(provider: str, operation: str, **params: Any) -> dict[str, Any]:
+    return {"name": "t", "provider": provider, "operation": operation, "params": params}
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint"),
+    [
+        (SEARCH, "https://opensearch.cn-hangzhou.aliyuncs.com"),
+        (STUDIO, "https://dayu-dlf.cn-north-1.myhuaweicloud.com"),
+        ({**STUDIO, "kind": "huawei-modelarts"}, "https://modelarts.cn-north-1.myhuaweicloud.com"),
+        ({**SEARCH, "endpoint": "http://127.0.0.1:9818/prefix"}, "http://127.0.0.1:9818/prefix"),
+        (JOBS, "https://jobs.example.com/api"),
+    ],
+)
+def test_the_endpoint_follows_from_the_region_unless_given(
+    tmp_path: Path, provider: dict[str, Any], endpoint: str
+) -> None:
+    """The documented hosts."""
+    assert str(bind(load(tmp_path, {"p": provider}))["p"].endpoint) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("provider", "credentials", "expected"),
+    [
+        (SEARCH, KEYS, AccessKey("id", "secret-of-mine")),
+        (SEARCH, {**KEYS, "security_token": "tok"}, AccessKey("id", "secret-of-mine", "tok")),
+        (SEARCH, {**KEYS, "security_token": {"env": "NO", "optional": True}}, AccessKey("id", "secret-of-mine")),
+        (STUDIO, {"token": "tok"}, AuthToken("tok")),
+        (STUDIO, {**HUAWEI, "security_token": "tok"}, AccessKey("id", "secret-of-mine", "tok")),
+        (JOBS, {"bearer": {"env": "TOKEN"}}, Bearer("from-env")),
+        (JOBS, {"basic": {"username": "u", "password": {"env": "TOKEN"}}}, Basic("u", "from-env")),
+        (JOBS, {"header": {"name": "X-Key", "value": "v-1234"}}, HeaderCredential("X-Key", "v-1234")),
+        (JOBS, {"token": "tok"}, AuthToken("tok")),
+    ],
+)
+def test_every_form_of_credentials(
+    tmp_path: Path, provider: dict[str, Any], credentials: dict[str, Any], expected: object
+) -> None:
+    """Written out, from the environment, with and without a session token."""
+    env = {"TOKEN": "from-env\n"}
+    loaded = load(tmp_path, {"p": {**provider, "credentials": credentials}}, env=env)
+    assert bind(loaded, env)["p"].credentials.current() == expected
+
+
+def test_left_out_credentials_come_from_the_vendors_variables(tmp_path: Path) -> None:
+    """As the vendors' own tools read them; an API of one's own is then asked without."""
+    env = {"HUAWEICLOUD_SDK_AK": "ak", "HUAWEICLOUD_SDK_SK": "sk-1234"}
+    bare = {key: value for key, value in STUDIO.items() if key != "credentials"}
+    bindings = bind(load(tmp_path, {"p": bare, "q": JOBS}, env=env), env)
+    assert bindings["p"].credentials.current() == AccessKey("ak", "sk-1234")
+    assert bindings["q"].credentials.current() is None
+
+
+MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
+    (
+        "an unknown kind",
+        {"p": {**SEARCH, "kind": "alibaba-opensaerch"}},
+        [],
+        [
+            "providers.p.kind: 'alibaba-opensaerch', one of alibaba-opensearch, http, huawei-dlf,"
+            " huawei-modelarts is allowed"
+            " (did you mean 'alibaba-opensearch'?)"
+        ],
+    ),
+    (
+        "http without a spec",
+        {"p": {"kind": "http", "endpoint": "http://h"}},
+        [],
+        ["providers.p.spec: missing, kind http requires the operations that are asked for"],
+    ),
+    (
+        "a spec beside a built-in kind",
+        {"p": {**SEARCH, "spec": SPEC}},
+        [],
+        ["providers.p.spec: a spec beside kind alibaba-opensearch, one is allowed for kind http"],
+    ),
+    (
+        "neither region nor endpoint",
+        {"p": {"kind": "huawei-dlf", "credentials": HUAWEI}},
+        [],
+        ["providers.p.region: missing, kind huawei-dlf requires a region or an endpoint"],
+    ),
+    (
+        "http without an endpoint",
+        {"p": {"kind": "http", "spec": SPEC}},
+        [],
+        ["providers.p.endpoint: missing, kind http requires it"],
+    ),
+    (
+        "credentials of another vendor",
+        {"p": {**SEARCH, "credentials": HUAWEI}},
+        [],
+        [
+            "providers.p.credentials: access_key + secret_key,"
+            " access_key_id + access_key_secret (+ security_token) is allowed"
+        ],
+    ),
+    (
+        "no credentials anywhere",
+        {"p": {"kind": "huawei-dlf", "region": "r"}},
+        [],
+        [
+            "providers.p.credentials: missing, required here or in the environment"
+            " (not set: HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK)"
+        ],
+    ),
+    (
+        "a provider's unknown parameter",
+        {"p": {**STUDIO, "params": {"projekt_id": "p"}}},
+        [],
+        [
+            "providers.p.params.projekt_id: 'projekt_id', one of project_id, task_id, workspace is allowed"
+            " (did you mean 'project_id'?)"
+        ],
+    ),
+    (
+        "an unknown operation",
+        {"p": STUDIO},
+        [task("p", "system-tasks", task_id="x")],
+        ["tasks[0].operation: 'system-tasks', system-task is allowed (did you mean 'system-task'?)"],
+    ),
+    (
+        "a missing parameter",
+        {"p": STUDIO},
+        [task("p", "system-task")],
+        ["tasks[0].params.task_id: missing, operation system-task requires it"],
+    ),
+    (
+        "an unknown parameter",
+        {"p": STUDIO},
+        [task("p", "system-task", task_id="x", worspace="w")],
+        [
+            "tasks[0].params.worspace: 'worspace', one of project_id, task_id, workspace is allowed"
+            " (did you mean 'workspace'?)"
+        ],
+    ),
+    (
+        "a parameter that is no segment",
+        {"p": SEARCH},
+        [task("p", "function-task", **{**FULL, "instanceName": ".."})],
+        ["tasks[0].params.instanceName: '..' cannot be a path segment: give a value other than '', '.' and '..'"],
+    ),
+    (
+        "a spec with an unknown key",
+        {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "pogress": "x"}}}}},
+        [],
+        ["providers.p.spec.operations.job.pogress: unknown key"],
+    ),
+    (
+        "a spec with a bad expression",
+        {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "status": "a["}}}}},
+        [],
+        ["providers.p.spec.operations.job.status: 'a['"],
+    ),
+    (
+        "a spec without operations",
+        {"p": {**JOBS, "spec": {"operations": {}}}},
+        [],
+        ["providers.p.spec.operations: none, at least one operation is required"],
+    ),
+    (
+        "a spec that can tell no failure",
+        {
+            "p": {
+                **JOBS,
+                "spec": {"operations": {"job": {"path": "/j", "status": "s", "states": {"succeeded": ["ok"]}}}},
+            }
+        },
+        [],
+        ["providers.p.spec.operations.job: no status that means failed"],
+    ),
+    (
+        "a state that no provider reports",
+        {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "states": {"done": ["ok"]}}}}}},
+        [],
+        ["providers.p.spec.operations.job.states.done: "],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("providers", "tasks", "expected"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES]
+)
+def test_mistakes_are_told_where_they_are(
+    tmp_path: Path, providers: dict[str, Any], tasks: list[dict[str, Any]], expected: list[str]
+) -> None:
+    """With line, key, what was found and what is allowed."""
+    told = mistakes(tmp_path, providers, tasks)
+    assert len(told) == len(expected)
+    for line, start in zip(told, expected, strict=True):
+        assert line.startswith(start)
+        assert "secret-of-mine" not in line
+        assert "Input should" not in line
+
+
+def test_all_mistakes_come_in_one_go(tmp_path: Path) -> None:
+    """Those of the file's form and those of its meaning."""
+    providers = {"p": {**SEARCH, "rate_limit": "fast"}, "q": {**STUDIO, "kind": "dlf"}, "r": STUDIO}
+    told = mistakes(tmp_path, providers, [task("r", "system-task"), task("s", "x") | {"name": "u"}])
+    assert [line.split(":")[0] for line in told] == [
+        "providers.p.rate_limit",
+        "providers.q.kind",
+        "tasks[0].params.task_id",
+        "tasks[1].provider",
+    ]
+
+
+def test_absent_secrets_can_be_overlooked(tmp_path: Path) -> None:
+    """For a check in CI, where there are none; everything else is still checked."""
+    bare = {key: value for key, value in STUDIO.items() if key != "credentials"}
+    loaded = load(tmp_path, {"p": bare, "q": {**JOBS, "credentials": {"bearer": {"env": "NO"}}}}, skip_secrets=True)
+    assert list(loaded.settings.providers) == ["p", "q"]
+    told = mistakes(tmp_path, {"p": {**bare, "kind": "dlf"}}, skip_secrets=True)
+    assert len(told) == 1
+
+
+def test_a_providers_defaults_need_not_fit_every_operation(tmp_path: Path) -> None:
+    """One provider's parameters serve operations that know different ones."""
+    provider = {**SEARCH, "params": FULL}
+    loaded = load(
+        tmp_path, {"p": provider}, [task("p", "function-instance"), task("p", "function-task") | {"name": "u"}]
+    )
+    assert loaded.entries["t"].params["generation"] == "1"

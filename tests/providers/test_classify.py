@@ -1,0 +1,347 @@
+"""What an answer says, and that no answer ever says more than it does."""
+
+import math
+from collections import Counter
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from poller.domain.observation import Observation, Outcome
+from poller.domain.state import REPORTED, State
+from poller.providers.classify import (
+    LONGEST_TEXT,
+    MOST_FAILED_SUBTASKS,
+    Reply,
+    classify,
+    cut,
+    parse_retry_after,
+    parse_time,
+)
+from poller.providers.spec import Operation
+from tests.providers.answers import DATE, FILES, NOW, OPERATIONS, TABLE, Row
+
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
+def read(row: Row) -> Observation:
+    """What comes of a row."""
+    return classify(OPERATIONS[row.kind, row.operation], Reply(row.status, CIMultiDict(row.headers), row.body), NOW)
+
+
+def expected(row: Row) -> Observation:
+    """What the table says of it."""
+    if row.verdict in REPORTED:
+        return Observation(Outcome.ANSWERED, State(row.verdict), **row.seen)
+    return Observation(Outcome(row.verdict), **row.seen)
+
+
+def comparable(seen: Observation, with_message: bool) -> dict[str, Any]:
+    """What the table tells of an observation."""
+    left_out = {"rule", "http_status", *(() if with_message else ("message",))}
+    return {name: value for name, value in asdict(seen).items() if name not in left_out}
+
+
+class TestTable:
+    @pytest.mark.parametrize("row", TABLE, ids=str)
+    def test_reads(self, row: Row) -> None:
+        """An answer is read as the table says, and nothing else is read in it."""
+        with_message = "message" in row.seen or row.verdict in REPORTED
+        assert comparable(read(row), with_message) == comparable(expected(row), with_message)
+
+    def test_explains(self) -> None:
+        """Every verdict names its rule, and what is no answer says what came instead."""
+        for row in TABLE:
+            seen = read(row)
+            assert seen.rule, row
+            assert seen.http_status == row.status, row
+            assert seen.outcome is Outcome.ANSWERED or (seen.message or "").startswith(f"HTTP {row.status}"), row
+
+    def test_covers_every_operation(self) -> None:
+        """Every operation has rows for every state it can tell, and for what an API can refuse."""
+        rows = {key: {row.verdict for row in TABLE if (row.kind, row.operation) == key} for key in OPERATIONS}
+        for key, operation in OPERATIONS.items():
+            states = {*operation.states.values(), *(rule.state for rule in operation.rules if rule.state)}
+            assert rows[key] >= states | {Outcome.UNRECOGNIZED, Outcome.MISSING, Outcome.REJECTED}, key
+        assert set().union(*rows.values()) >= {*REPORTED, *Outcome} - {Outcome.ANSWERED}
+
+    def test_tells_every_field(self) -> None:
+        """Each field of an observation is told by some row: none is there for nothing."""
+        told = {name for row in TABLE for name, value in asdict(read(row)).items() if value is not None}
+        assert told == {field.name for field in fields(Observation)}
+
+    def test_has_each_row_once(self) -> None:
+        """No two rows go by one name."""
+        assert max(Counter(map(str, TABLE)).values()) == 1
+
+    def test_uses_every_recorded_answer(self) -> None:
+        """No recorded answer lies about unread."""
+        used = {row.body for row in TABLE}
+        assert [file for file in FILES.rglob("*.*") if file.read_bytes() not in used] == []
+
+
+class TestRule:
+    """The rule that decided, in words."""
+
+    @pytest.mark.parametrize(
+        ("key", "status", "body", "rule"),
+        [
+            (("huawei-dlf", "system-task"), 200, {"status": "RUNNING"}, "status RUNNING is running"),
+            (
+                ("alibaba-opensearch", "function-task"),
+                200,
+                {"result": {"status": "success"}},
+                "status success is succeeded",
+            ),
+            (
+                ("alibaba-opensearch", "function-task"),
+                200,
+                {"result": {"status": "paused"}},
+                "function-task rule 1 (http 2xx, when result.status)",
+            ),
+            (
+                ("huawei-dlf", "system-task"),
+                400,
+                {"error_code": "DLF.0810"},
+                "system-task rule 1 (http 400, code DLF.0810 DLF.20810)",
+            ),
+            (("huawei-dlf", "system-task"), 429, {}, "huawei-cloud rule 2 (http 429)"),
+            (("huawei-modelarts", "processor-task"), 404, {}, "http rule 5 (http 4xx)"),
+            (("huawei-modelarts", "processor-task"), 302, {}, "http rule 6"),
+            (("http", "job"), 404, {"error": {"code": "not_found"}}, "missing: error.code == 'not_found'"),
+        ],
+    )
+    def test_is_named(self, key: tuple[str, str], status: int, body: object, rule: str) -> None:
+        """It is named as its author would look for it: whose it is, which one, and its conditions."""
+        assert classify(OPERATIONS[key], Reply(status, {}, orjson.dumps(body)), NOW).rule == rule
+
+
+# --- whatever comes back -------------------------------------------------------------------------------------------
+
+OPERATION_LIST = list(OPERATIONS.values())
+operations = st.sampled_from(OPERATION_LIST)
+statuses = st.sampled_from([200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503]) | st.integers(100, 999)
+keys = st.sampled_from(
+    [
+        "status",
+        "Status",
+        "STATUS",
+        "result",
+        "Result",
+        "task",
+        "Task",
+        "dagStatus",
+        "phase",
+        "code",
+        "Code",
+        "error",
+        "errors",
+        "error_code",
+        "errorMsg",
+        "error_msg",
+        "message",
+        "httpCode",
+        "progress",
+        "percent",
+        "startTime",
+        "start_time",
+        "create_time",
+        "created",
+        "endTime",
+        "end_time",
+        "finished",
+        "extendInfo",
+        "subtasks",
+        "subTasks",
+        "name",
+        "runId",
+        "versionId",
+        "instanceName",
+        "duration_seconds",
+        "requestId",
+    ]
+)
+telling = st.sampled_from(
+    [
+        "success",
+        "failed",
+        "running",
+        "pending",
+        "untrained",
+        "SUCCESSFUL",
+        "FAILED",
+        "RUNNING",
+        "WARNING",
+        "Completed",
+        "Terminated",
+        "in_progress",
+        "queued",
+        "cancelled",
+        "Task.NotExist",
+        "Instance.NotExist",
+        "Throttling.User",
+        "DLF.0810",
+        "ModelArts.4700",
+        "APIGW.0308",
+        "not_found",
+        "2022-03-13T23:16:46Z",
+        '{"errors":[1]}',
+        '{\\"errors\\":[1]}',
+        "55%",
+        "1e5",
+        "nan",
+        "-1",
+        "0",
+    ]
+)
+numbers = st.integers(-(2**63), 2**64 - 1) | st.integers(-1, 5) | st.sampled_from([200, 404, 503, 1647213406267])
+plain = st.none() | st.booleans() | numbers | st.floats() | telling | st.text(max_size=8) | st.just("x" * 3_000)
+json_values = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=6)
+)
+answers = st.dictionaries(keys, json_values, max_size=8)
+header_names = st.sampled_from(["Retry-After", "x-acs-retry-after", "Date", "X-Request-Id", "x-acs-request-id"])
+header_values = st.sampled_from([DATE, "60", "1500", "-1", "nan", "1e999", "soon"]) | st.text(max_size=30)
+headers = st.dictionaries(header_names, header_values).map(CIMultiDict)
+bodies = (answers | json_values).map(orjson.dumps) | st.binary(max_size=200) | st.none()
+
+TEXTS = ("raw_status", "message", "run_id", "request_id", "code")
+
+
+def why(operation: Operation, seen: Observation) -> bool:
+    """Whether a status of the table or a rule of the spec says the state."""
+    rules = (*operation.rules, *operation.fallbacks)
+    by_rule = any(rule.state is seen.state and rule.text == seen.rule for rule in rules)
+    return by_rule or operation.states.get(seen.raw_status or "") is seen.state
+
+
+def assert_sound(operation: Operation, seen: Observation, status: int) -> None:
+    """What holds for every observation."""
+    assert (seen.outcome is Outcome.ANSWERED) == (seen.state is not None)
+    assert seen.state is None or (seen.state in REPORTED and status // 100 == 2 and why(operation, seen))
+    for name in TEXTS:
+        text = getattr(seen, name)
+        assert text is None or 0 < len(text) <= (LONGEST_TEXT if name == "message" else LONGEST_TEXT // 5)
+    for time in (seen.started_at, seen.ended_at):
+        assert time is None or 0 < time <= LATEST
+    assert seen.progress is None or 0 <= seen.progress <= 100
+    for seconds in (seen.duration, seen.retry_after):
+        assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+    assert_subtasks_sound(seen)
+
+
+def assert_subtasks_sound(seen: Observation) -> None:
+    """What holds for every report of subtasks."""
+    if seen.subtasks is not None:
+        assert 0 <= seen.subtasks.done <= seen.subtasks.total
+        assert len(seen.subtasks.failed) <= min(seen.subtasks.total, MOST_FAILED_SUBTASKS)
+        assert all(0 < len(name) <= LONGEST_TEXT // 5 for name in seen.subtasks.failed)
+
+
+class TestAnything:
+    @given(operations, statuses, headers, bodies)
+    def test_is_read_soundly(
+        self, operation: Operation, status: int, headers: CIMultiDict[str], body: bytes | None
+    ) -> None:
+        """Whatever comes back: no error, no state that nothing says, nothing out of bounds."""
+        assert_sound(operation, classify(operation, Reply(status, headers, body), NOW), status)
+
+    @given(operations, answers)
+    def test_is_read_soundly_when_nearly_right(self, operation: Operation, answer: dict[str, Any]) -> None:
+        """The same for answers whose keys and values are those of the documents, in any disorder."""
+        assert_sound(operation, classify(operation, Reply(200, {}, orjson.dumps(answer)), NOW), 200)
+
+    @given(operations, statuses.filter(lambda status: status // 100 != 2), headers, answers)
+    def test_ends_no_task_with_an_error(
+        self, operation: Operation, status: int, headers: CIMultiDict[str], answer: dict[str, Any]
+    ) -> None:
+        """Without an HTTP 2xx nothing tells a state, whatever stands in the body."""
+        seen = classify(operation, Reply(status, headers, orjson.dumps(answer)), NOW)
+        assert seen.state is None
+        assert seen.outcome is not Outcome.MISSING or 400 <= status < 500 or 300 <= status < 400
+
+    @given(operations, st.integers(500, 599), headers, bodies)
+    def test_is_never_missing_while_servers_fail(
+        self, operation: Operation, status: int, headers: CIMultiDict[str], body: bytes | None
+    ) -> None:
+        """A 5xx says nothing of the task: the provider is down, throttles, or takes itself for another."""
+        seen = classify(operation, Reply(status, headers, body), NOW)
+        assert seen.outcome in (Outcome.UNREACHABLE, Outcome.THROTTLED)
+
+    @given(operations, statuses, headers, bodies)
+    def test_is_read_alike_twice(
+        self, operation: Operation, status: int, headers: CIMultiDict[str], body: bytes | None
+    ) -> None:
+        """Reading changes nothing: the same answer says the same again."""
+        reply = Reply(status, headers, body)
+        assert classify(operation, reply, NOW) == classify(operation, reply, NOW)
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("value", "unit", "seconds"),
+        [
+            (999_999_999, "ms", 999_999.999),
+            (999_999_999, "s", 999_999_999.0),
+            (1_000_000_000, "ms", 1e9),
+            (99_999_999_999, "ms", 99_999_999_999.0),
+            (99_999_999_999, "s", 99_999_999_999.0),
+            (100_000_000_000, "s", 1e8),
+            (100_000_000_000, "ms", 1e8),
+            (253_402_300_799_000, "s", LATEST),
+            (253_402_300_800_000, "s", None),
+            ("1e9", "s", 1e9),
+            (" 1647213406 ", "s", 1_647_213_406.0),
+            ("2026-11-21", "s", 1_795_219_200.0),
+            (" 2026-11-21T12:00:00.123456789Z ", "s", 1_795_262_400.123456),
+            ("1969-12-31T23:59:59Z", "s", None),
+            ("9999-12-31T23:59:59Z", "s", LATEST),
+            ("9999-12-31T23:59:59-01:00", "s", None),
+            ("12:00:00", "s", None),
+            (b"1647213406", "s", None),
+        ],
+    )
+    def test_is_epoch_seconds(self, value: object, unit: str, seconds: float | None) -> None:
+        """The number of digits tells seconds from milliseconds, the documented unit only where they are too few."""
+        assert parse_time(value, unit) == seconds
+
+    @given(
+        json_values | st.datetimes().map(str) | st.text("0123456789-:TZ+. ", max_size=30), st.sampled_from(["s", "ms"])
+    )
+    def test_is_a_time_or_nothing(self, value: object, unit: str) -> None:
+        """Whatever is taken for a time can be written as a date of the years 1970 to 9999."""
+        seconds = parse_time(value, unit)
+        assert seconds is None or 1970 <= datetime.fromtimestamp(seconds, UTC).year <= 9999
+
+
+class TestRetryAfter:
+    @given(st.text(max_size=40) | st.text("0123456789 :,+-.eE_MonTuNovGTinf", max_size=40))
+    @example("Tue, 14 Nov 2023 22:14:20 +9999")
+    @example("Tue, 14 Nov 0000 22:14:20 GMT")
+    @example("1_0")
+    def test_is_a_wait_or_nothing(self, text: str) -> None:
+        """Whatever is taken for a wait is a number of seconds, never negative, never endless."""
+        seconds = parse_retry_after(text, NOW)
+        assert seconds is None or 0 <= seconds < math.inf
+
+    def test_may_be_absent(self) -> None:
+        """No header, no wish."""
+        assert parse_retry_after(None, NOW) is None
+
+
+class TestCut:
+    @given(st.text(max_size=30), st.integers(1, 30))
+    def test_is_no_longer_than_asked(self, text: str, longest: int) -> None:
+        """What is short enough stays; of the rest the beginning does, with an ellipsis for what is left out."""
+        shown = cast(str, cut(text, longest))
+        assert len(shown) <= longest
+        assert shown == text if len(text) <= longest else (shown[-1] == "…" and text.startswith(shown[:-1]))
+
+    def test_of_nothing_is_nothing(self) -> None:
+        """Nothing stays nothing."""
+        assert cut(None, 5) is None
