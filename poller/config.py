@@ -7,7 +7,7 @@ must be there. So must a file that is named. Each file is read once, however oft
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -94,7 +94,7 @@ def load(
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems or [_no_mapping(document)])
     # Absolute, for files are read again later, and who knows in which folder the process is then.
-    top = _read_top(document.data, Surroundings(Path(os.path.abspath(path.parent)), env))
+    top = _read_top(document.data, Surroundings(Path(os.path.abspath(path.parent)), env), skip_secrets)
     included = _find(top.include, path)
     collected, problems = _collect(top, TaskFile(document.file, _shown(path.name), document.lines), included.files)
     files = (path, *(file.path for file in included.files))
@@ -102,8 +102,7 @@ def load(
     loaded = Loaded(
         top.settings, collected.entries, files, included.folders, replace(document, data=None), collected.places
     )
-    unresolved = () if skip_secrets else top.settings.unresolved()
-    located = [document.problem(wrong.path, wrong.text) for wrong in (*top.wrong, *included.wrong, *unresolved)]
+    located = [document.problem(wrong.path, wrong.text) for wrong in (*top.wrong, *included.wrong)]
     every = [*document.problems, *located, *problems, *collected.problems, *check(loaded)]
     if every:
         raise ConfigError(every)
@@ -136,7 +135,7 @@ def _write_defaults(properties: dict[str, Any], defaults: Mapping[str, object]) 
 
 @dataclass(frozen=True, slots=True)
 class _Top:
-    """What the config file alone says."""
+    """What the config file alone says; in ``settings`` there are only providers without mistakes."""
 
     settings: Settings
     tasks: object
@@ -150,17 +149,29 @@ def _no_mapping(document: Document) -> Problem:
     return document.problem((), f"{found_there}, a mapping with settings is allowed")
 
 
-def _read_top(data: Mapping[str, object], around: Surroundings) -> _Top:
+def _read_top(data: Mapping[str, object], around: Surroundings, skip_secrets: bool) -> _Top:
     tasks = data.get("tasks", [])
     settings, wrong = parse_settings({key: data[key] for key in data if key != "tasks"}, around, ConfigFile)
     if not isinstance(tasks, list):
         wrong += (Mistake(("tasks",), f"{kind(tasks)}, a list is allowed"),)
-    # Against a schedule with mistakes in it nothing can be checked.
-    trust = all(mistake.path[0] != "schedule" for mistake in wrong)
-    if trust:
-        wrong += tuple(settings.contradictions())
+    spoilt = {mistake.path for mistake in wrong}
+    contradictions = [mistake for mistake in settings.contradictions() if not _is_doubtful(mistake.path, spoilt)]
+    unresolved = () if skip_secrets else settings.unresolved()
+    settings = _without(settings, {str(path[1]) for path in spoilt if path[0] == "providers" and len(path) > 1})
+    trust = all(path[0] != "schedule" for path in spoilt)
     reader = EntryReader(settings, _invalid(data, settings), trust)
-    return _Top(settings, tasks, _positions(data, settings), reader, wrong)
+    return _Top(settings, tasks, _positions(data, settings), reader, (*wrong, *contradictions, *unresolved))
+
+
+def _is_doubtful(contradiction: KeyPath, spoilt: Iterable[KeyPath]) -> bool:
+    """Whether a contradiction may only come of other mistakes, in the same schedule or the one that holds for all."""
+    schedule = contradiction[:-1]
+    return any(path[0] == "schedule" or path[: len(schedule)] == schedule for path in spoilt)
+
+
+def _without(settings: Settings, providers: Collection[str]) -> Settings:
+    kept = {name: provider for name, provider in settings.providers.items() if name not in providers}
+    return settings.model_copy(update={"providers": kept})
 
 
 def _positions(data: Mapping[str, object], settings: Settings) -> tuple[tuple[int, str], ...]:

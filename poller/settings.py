@@ -220,40 +220,36 @@ def parse_settings(
 ) -> tuple[Settings, tuple[Mistake, ...]]:
     """The settings in ``data``, and every mistake in them; ``model`` describes the whole of the file, for the hints.
 
-    Instead of a value with mistakes its default stands. A provider with mistakes is not among the providers.
+    Where there are mistakes, the settings are those that the rest of the data makes: a wrong value's default stands,
+    and what lacks something that it needs is not there.
     """
     try:
         return Settings.model_validate(data, context=around), ()
     except ValidationError as error:
         wrong = mistakes(error, model)
-    settings, rest = parse_settings(_without(data, wrong), around, model)
-    return settings, wrong + rest
+    settings, _ = parse_settings(_pruned(data, [mistake.path for mistake in wrong]), around, model)
+    return settings, wrong
 
 
-def _without(data: Mapping[str, object], wrong: Iterable[Mistake]) -> dict[str, object]:
-    """``data`` without the keys, and of sections and lists without the parts, that hold mistakes."""
-    kept = dict(data)
-    for top, paths in _by_top(wrong).items():
-        inner = kept.pop(top, None)
-        steps = {path[1] for path in paths if len(path) > 1}
-        if len(steps) and all(len(path) > 1 for path in paths):
-            kept.update(_part(top, inner, steps))
-    return kept
+def _pruned(data: Mapping[str, object], wrong: Iterable[KeyPath]) -> dict[str, object]:
+    """``data`` without the values at the paths ``wrong``; what is not there takes along what it is missing from."""
+    below: dict[str | int, list[KeyPath]] = {}
+    for path in wrong:
+        below.setdefault(path[0], []).append(path[1:])
+    kept = {key: _kept(value, below[key]) if key in below else value for key, value in data.items()}
+    return {key: value for key, value in kept.items() if value is not None or key not in below}
 
 
-def _by_top(wrong: Iterable[Mistake]) -> dict[str, list[KeyPath]]:
-    paths: dict[str, list[KeyPath]] = {}
-    for mistake in wrong:
-        paths.setdefault(str(mistake.path[0]), []).append(mistake.path)
-    return paths
-
-
-def _part(top: str, whole: object, wrong: set[str | int]) -> dict[str, object]:
-    if isinstance(whole, dict) and wrong <= set(whole):
-        return {top: {key: value for key, value in whole.items() if key not in wrong}}
-    if isinstance(whole, list):
-        return {top: [value for index, value in enumerate(whole) if index not in wrong]}
-    return {}
+def _kept(value: object, wrong: list[KeyPath]) -> object:
+    """What is left of ``value``; None when nothing is."""
+    if any(not path for path in wrong):
+        return None
+    if isinstance(value, dict):
+        return _pruned(value, wrong) if all(path[0] in value for path in wrong) else None
+    if isinstance(value, list):
+        indexes = {path[0] for path in wrong}
+        return [item for index, item in enumerate(value) if index not in indexes]
+    return None
 
 
 def _below(path: tuple[str, ...], found_there: Iterable[Mistake]) -> Iterator[Mistake]:

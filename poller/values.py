@@ -290,7 +290,7 @@ def _referred_secret(source: Mapping[str, object], around: Surroundings) -> Secr
         # Unknown keys are not quoted: a literal in braces is one.
         if key not in _SECRET_KEYS:
             hint = did_you_mean(key, _SECRET_KEYS)
-            raise refusal(f"a mapping with an unknown key, env or file, and optional are allowed{hint}")
+            raise refusal(f"a mapping with an unknown key, env or file (and optional) is allowed{hint}")
     given = [key for key in _SOURCES if key in source]
     if len(given) != 1:
         raise refusal(f"{' and '.join(given) or 'optional alone'}, one of env and file is allowed")

@@ -73,16 +73,16 @@ class EntryReader:
         try:
             written = WrittenEntry.model_validate(raw)
         except ValidationError as error:
-            return mistakes(error, WrittenEntry) + self._provider_mistakes(raw)
-        if written.provider not in self._providers:
+            wrong = mistakes(error, WrittenEntry)
+            return wrong + self._provider_mistakes(raw) + self._other_schedule_mistakes(raw, wrong)
+        policy = self._policies.get(written.provider)
+        if policy is None:
             return self._provider_mistakes(raw)
-        policy = self._policies[written.provider]
-        if "schedule" in written.model_fields_set:
-            wrong = written.schedule.contradictions(policy) if self._trust_schedule else ()
-            if wrong:
-                return tuple(Mistake(("schedule", *mistake.path), mistake.text) for mistake in wrong)
-            policy = written.schedule.over(policy)
-        return self._entry(written, policy, source)
+        if "schedule" not in written.model_fields_set:
+            return self._entry(written, policy, source)
+        return self._schedule_mistakes(written.schedule, policy) or self._entry(
+            written, written.schedule.over(policy), source
+        )
 
     def _entry(self, written: WrittenEntry, policy: Policy, source: str) -> Entry:
         return Entry(
@@ -104,6 +104,21 @@ class EntryReader:
 
     def _labels(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         return self._shared_labels.setdefault(tuple(labels.items()), labels)
+
+    def _schedule_mistakes(self, schedule: Schedule, below: Policy) -> tuple[Mistake, ...]:
+        wrong = schedule.contradictions(below) if self._trust_schedule else ()
+        return tuple(Mistake(("schedule", *mistake.path), mistake.text) for mistake in wrong)
+
+    def _other_schedule_mistakes(self, raw: object, wrong: Iterable[Mistake]) -> tuple[Mistake, ...]:
+        """The contradictions in a task that has mistakes elsewhere."""
+        if (
+            not isinstance(raw, dict)
+            or "schedule" not in raw
+            or any(mistake.path[:1] == ("schedule",) for mistake in wrong)
+        ):
+            return ()
+        policy = self._policies.get(str(raw.get("provider")))
+        return self._schedule_mistakes(Schedule.model_validate(raw["schedule"]), policy) if policy else ()
 
     def _provider_mistakes(self, raw: object) -> tuple[Mistake, ...]:
         name = raw.get("provider") if isinstance(raw, dict) else None

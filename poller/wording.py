@@ -24,6 +24,8 @@ LONGEST_QUOTE = 60
 _MOST_NAMES = 30
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 _REFUSED = "refused"
+# Pydantic's last step on the way to a mapping's key, where the step before leads to the value.
+_KEY_ITSELF = "[key]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,11 @@ _WORDINGS: Mapping[str, _Wording] = {
 
 
 def _mistake(detail: ErrorDetails, model: type[BaseModel]) -> Mistake:
-    # Pydantic marks a mistake in a mapping's key, other than one in its value, with a last step of its own.
-    path = tuple(step for step in detail["loc"] if step != "[key]")
+    path = detail["loc"]
     if detail["type"] == "extra_forbidden":
         return Mistake(path, f"unknown key, {_choice(path[-1], _keys_at(model, path[:-1]))}")
+    if path[-1:] == (_KEY_ITSELF,) and len(path) > 2:
+        path = path[:-1]
     wording = _WORDINGS.get(detail["type"])
     return Mistake(path, wording(detail) if wording else f"{kind(detail['input'])}, which is not allowed here")
 

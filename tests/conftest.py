@@ -1,5 +1,6 @@
 """What holds for every test: how hypothesis searches, and that in CI nothing is left out."""
 
+import asyncio
 import os
 from collections.abc import Generator
 from typing import TypeVar
@@ -11,6 +12,17 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("ci", settings.get_profile("ci"), deadline=None, derandomize=True, print_blob=True)
 if profile := os.environ.get("HYPOTHESIS_PROFILE"):
     settings.load_profile(profile)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop_between_tests() -> Generator[None]:
+    """A loop that looptime, which asks for one in synchronous tests too, need not make and then leave open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
 
 Report = TypeVar("Report", pytest.CollectReport, pytest.TestReport)
 

@@ -219,10 +219,10 @@ SECRET = "a secret (text, {env: NAME} or {file: PATH}) is allowed"
         ({"file": ""}, "file: not a file's name, the path of a file is allowed"),
         ({"file": "a\0b"}, "file: not a file's name, the path of a file is allowed"),
         ({"env": "A", "optional": "yes"}, "optional: text, true or false is allowed"),
-        ({"file": "a", "hunter2": None}, "a mapping with an unknown key, env or file, and optional are allowed"),
+        ({"file": "a", "hunter2": None}, "a mapping with an unknown key, env or file (and optional) is allowed"),
         (
             {"file": "a", "optionl": True},
-            "a mapping with an unknown key, env or file, and optional are allowed (did you mean 'optional'?)",
+            "a mapping with an unknown key, env or file (and optional) is allowed (did you mean 'optional'?)",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from poller.config import Loaded
 from poller.domain.durations import format_duration
+from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation
 from poller.domain.task import Entry
 from poller.providers.binding import Binding
@@ -36,14 +37,16 @@ _STYLES = {
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """Prints rows under their columns' names; nothing is wrapped, and on a terminal what is too long is cut."""
-    terminal = sys.stdout.isatty()
+    """Prints rows under their columns' names, a line each; on a terminal what is too long in the last column is cut."""
+    cells = [[cell or "-" for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.upper(), no_wrap=True, overflow="ellipsis" if terminal else "ignore")
-    for row in rows:
-        table.add_row(*(Text(cell or "-", style=_STYLES.get(cell or "", "")) for cell in row))
-    console = Console(width=None if terminal else _WIDE, highlight=False)
+    for column, name in enumerate(columns):
+        is_last = column == len(columns) - 1
+        width = None if is_last else max(len(name), *(len(row[column]) for row in cells), 0)
+        table.add_column(name.upper(), no_wrap=True, overflow="ellipsis", min_width=width)
+    for row in cells:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     with console.capture() as printed:
         console.print(table)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
@@ -108,8 +111,8 @@ def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:
         "raw_status": seen.raw_status,
         "progress": seen.progress,
         "message": seen.message,
-        "started_at": _rfc3339(seen.started_at),
-        "ended_at": _rfc3339(seen.ended_at),
+        "started_at": rfc3339(seen.started_at),
+        "ended_at": rfc3339(seen.ended_at),
         "duration_seconds": seen.duration,
         "request_id": seen.request_id,
         "http_status": seen.http_status,
@@ -135,9 +138,3 @@ def _took(task: Mapping[str, Any]) -> str | None:
     if task["started_at"] is None or task["terminal"]:
         return None
     return format_duration(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(task["started_at"])).total_seconds()))
-
-
-def _rfc3339(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

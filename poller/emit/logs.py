@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from poller.domain.events import FlagChange, Transition
+from poller.domain.moments import rfc3339
 from poller.domain.state import State
 
 _BAD_ENDS = frozenset({State.FAILED, State.MISSING, State.EXPIRED})
@@ -98,24 +99,14 @@ def _facts(transition: Transition) -> dict[str, Any]:
         "run": transition.run,
         "progress": transition.progress,
         "message": transition.message,
-        "at": _rfc3339(transition.at),
-        "started_at": _rfc3339(transition.started_at),
-        "ended_at": _rfc3339(transition.ended_at),
+        "at": rfc3339(transition.at),
+        "started_at": rfc3339(transition.started_at),
+        "ended_at": rfc3339(transition.ended_at),
         "duration_seconds": transition.duration,
         "request_id": transition.request_id,
         "labels": None if labels is None else dict(labels),
         "transition_id": transition.transition_id,
     }
-
-
-def _rfc3339(moment: float | None) -> str | None:
-    """``moment``, epoch seconds, in UTC with milliseconds; None also for one that no calendar holds."""
-    if moment is None:
-        return None
-    try:
-        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _threshold(level: str) -> int:
@@ -150,7 +141,7 @@ def _logfmt(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 class _Console:
-    """For people: as logfmt, but with the time, the level and the event as bare words in front."""
+    """For people: as logfmt, but time, level and event come first, as bare words, and last what is not known."""
 
     def __init__(self, colored: bool) -> None:
         self._colored = colored
@@ -158,11 +149,14 @@ class _Console:
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         time, level = event.pop("timestamp"), event.pop("level")
         text = _escape(str(event.pop("event")))
-        words = _logfmt(logger, method, event)
+        known = {key: value for key, value in event.items() if value is not None}
+        words = _logfmt(logger, method, known)
+        unknown = _logfmt(logger, method, {key: None for key in event if key not in known})
         if not self._colored:
-            return f"{time} {level:<8} {text} {words}".rstrip()
+            return " ".join(part for part in (time, f"{level:<8}", text, words, unknown) if part).rstrip()
         color = _COLORS.get(level, "")
-        return f"{_DIM}{time}{_PLAIN} {color}{level:<8}{_PLAIN} {_BOLD}{text}{_PLAIN} {words}".rstrip()
+        head = f"{_DIM}{time}{_PLAIN} {color}{level:<8}{_PLAIN} {_BOLD}{text}{_PLAIN}"
+        return " ".join(part for part in (head, words, f"{_DIM}{unknown}{_PLAIN}" if unknown else "") if part)
 
 
 def _word(value: object) -> str:
@@ -239,5 +233,6 @@ def _configure_standard_library(threshold: int, chain: list[Processor], lines: _
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    # What libraries tell in passing is of interest only to who looks for a fault.
+    root.setLevel(threshold if threshold == logging.DEBUG else max(threshold, logging.WARNING))
     logging.captureWarnings(True)

@@ -13,9 +13,9 @@ import orjson
 from aiohttp import web
 
 from poller.domain.events import Transition
+from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
 from poller.protocols import Store, WatchedTask, Watching
-from poller.web.moments import rfc3339
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
 _TASKS = "/api/v1/tasks"

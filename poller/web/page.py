@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from multidict import MultiMapping
 
+from poller.domain.moments import rfc3339
 from poller.domain.state import Flag, State
 from poller.protocols import Clock, Watching
-from poller.web.moments import rfc3339
 from poller.web.selection import Selection, in_turns, parse_selection
 from poller.web.view import Counts, line, link, row, tiles
 

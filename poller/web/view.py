@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 from multidict import MultiMapping
 
 from poller.domain.durations import format_duration
+from poller.domain.moments import relative, rfc3339
 from poller.domain.state import Flag, State
 from poller.domain.task import Task
 from poller.protocols import ConnectionView, WatchedTask
-from poller.web.moments import relative, rfc3339
 from poller.web.selection import flags_of
 
 LONGEST_NOTE = 240

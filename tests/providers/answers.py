@@ -81,19 +81,11 @@ class Rows:
         return FILES / self.kind / self.operation / name
 
     def __call__(
-        self,
-        what: str,
-        status: int,
-        body: Body,
-        verdict: str,
-        raw: str | None = None,
-        *,
-        headers: Any = None,
-        **seen: Any,
+        self, what: str, http: int, body: Body, verdict: str, raw: str | None = None, headers: Any = (), **seen: Any
     ) -> None:
-        """Adds a row: what is special about it, HTTP status and body, and the verdict with the status as it was told."""
+        """Adds a row: what is special about it, HTTP status, body, the verdict, and the status of the task as told."""
         seen["raw_status"] = raw
-        self.rows.append(Row(self.kind, self.operation, what, http, encoded(body), verdict, seen, headers or {}))
+        self.rows.append(Row(self.kind, self.operation, what, http, encoded(body), verdict, seen, dict(headers)))
 
 
 def encoded(body: Body) -> bytes | None:

@@ -202,9 +202,9 @@ telling = st.sampled_from(
 numbers = st.integers(-(2**63), 2**64 - 1) | st.integers(-1, 5) | st.sampled_from([200, 404, 503, 1647213406267])
 plain = st.none() | st.booleans() | numbers | st.floats() | telling | st.text(max_size=8) | st.just("x" * 3_000)
 json_values = st.recursive(
-    plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=6)
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5), max_leaves=10
 )
-answers = st.dictionaries(keys, json_values, max_size=8)
+answers = st.dictionaries(keys, json_values, max_size=6)
 header_names = st.sampled_from(["Retry-After", "x-acs-retry-after", "Date", "X-Request-Id", "x-acs-request-id"])
 header_values = st.sampled_from([DATE, "60", "1500", "-1", "nan", "1e999", "soon"]) | st.text(max_size=30)
 headers = st.dictionaries(header_names, header_values).map(CIMultiDict)
@@ -256,14 +256,14 @@ class TestAnything:
         """The same for answers whose keys and values are those of the documents, in any disorder."""
         assert_sound(operation, classify(operation, Reply(200, {}, orjson.dumps(answer)), NOW), 200)
 
-    @given(operations, statuses.filter(lambda status: status // 100 != 2), headers, answers)
+    @given(operations, st.integers(300, 999), headers, answers)
     def test_ends_no_task_with_an_error(
         self, operation: Operation, status: int, headers: CIMultiDict[str], answer: dict[str, Any]
     ) -> None:
         """Without an HTTP 2xx nothing tells a state, whatever stands in the body."""
         seen = classify(operation, Reply(status, headers, orjson.dumps(answer)), NOW)
         assert seen.state is None
-        assert seen.outcome is not Outcome.MISSING or 400 <= status < 500 or 300 <= status < 400
+        assert seen.outcome is not Outcome.MISSING or status < 500
 
     @given(operations, st.integers(500, 599), headers, bodies)
     def test_is_never_missing_while_servers_fail(
@@ -272,14 +272,6 @@ class TestAnything:
         """A 5xx says nothing of the task: the provider is down, throttles, or takes itself for another."""
         seen = classify(operation, Reply(status, headers, body), NOW)
         assert seen.outcome in (Outcome.UNREACHABLE, Outcome.THROTTLED)
-
-    @given(operations, statuses, headers, bodies)
-    def test_is_read_alike_twice(
-        self, operation: Operation, status: int, headers: CIMultiDict[str], body: bytes | None
-    ) -> None:
-        """Reading changes nothing: the same answer says the same again."""
-        reply = Reply(status, headers, body)
-        assert classify(operation, reply, NOW) == classify(operation, reply, NOW)
 
 
 class TestTime:

@@ -98,7 +98,7 @@ async def test_a_task_is_shown_with_all_that_matters(world: World, client: Clien
         "4 of 6 parts, 1 failed",
         "<code>RUNNING</code>",
         ">1h30m ago</time>",
-        'data-label="Took" class="">1h30m</td>',
+        'data-label="Duration" class="">1h30m</td>',
         '<time datetime="2026-09-21T14:12:50.500Z" title="2026-09-21T14:12:50.500Z">30s ago</time>',
         ">in 8s</time>",
         'copying<small class="failure">unreachable 4 times, 30s ago: timed out</small>',

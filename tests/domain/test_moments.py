@@ -2,7 +2,7 @@
 
 import pytest
 
-from poller.web.moments import relative, rfc3339
+from poller.domain.moments import relative, rfc3339
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""The processes of a benchmark: started, waited for, measured, and ended by their own id, whatever happens."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 20.0
+"""How long a process may take to start on a busy machine."""
+STOP_SECONDS = 5.0
+"""How long a process may take to leave when asked to, before it is killed."""
+LONGEST_LIFE = 120.0
+"""Seconds after which the benchmarks' own processes leave by themselves, should nobody be left to ask them to."""
+
+_ROOT = Path(__file__).parents[2]
+
+
+class BenchmarkError(Exception):
+    """Why there are no figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that is running, and the file with all that it writes."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    output: Path
+
+    def until_written(self, pattern: str) -> str:
+        """Waits for ``pattern`` in its output; what its first group matched. BenchmarkError if it does not come."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            if found := re.search(pattern, self.output.read_text("utf-8")):
+                return found[1]
+            time.sleep(0.02)
+        raise BenchmarkError(f"{self.name} did not start within {START_SECONDS:g} s: {self._last_words()}")
+
+    def check(self) -> None:
+        """BenchmarkError if it has ended."""
+        if self.popen.poll() is not None:
+            raise BenchmarkError(f"{self.name} ended with status {self.popen.returncode}: {self._last_words()}")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads so far, in user mode and in the kernel; exact to a tick (10 ms)."""
+        self.check()
+        stat = Path(f"/proc/{self.popen.pid}/stat").read_text("utf-8")
+        # proc_pid_stat(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15.
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        """Asks it to leave, and kills it if it does not."""
+        try:
+            self.popen.terminate()
+            self.popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.popen.kill()
+            self.popen.wait()
+
+    def _last_words(self) -> str:
+        return self.output.read_text("utf-8")[-2_000:].strip() or "it wrote nothing"
+
+
+@contextmanager
+def running(name: str, module: str, *arguments: str, folder: Path) -> Iterator[Process]:
+    """``python -m module arguments`` while the context lasts; what it writes goes to a file in ``folder``."""
+    output = folder / f"{name}.log"
+    with output.open("wb") as file:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    process = Process(name, popen, output)
+    try:
+        yield process
+    finally:
+        process.stop()

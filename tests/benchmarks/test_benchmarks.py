@@ -1,0 +1,79 @@
+"""The benchmarks run, tell figures of the promised shape, and leave nothing behind. What the figures are is not tested."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from poller.providers.catalog import builtin_kinds
+from poller.providers.client import build_request
+from tests.benchmarks.trainings import KIND, OPERATION, training_params, training_url
+
+ROOT = Path(__file__).parents[2]
+TINY = ("polls", "--tasks", "20", "--pace", "200", "--runs", "1", "--seconds", "0.5")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tests.benchmarks", *arguments]
+
+
+def children(pid: int) -> dict[int, str]:
+    """The processes that ``pid`` started, by id, with their command lines."""
+    ids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split())
+    return {child: Path(f"/proc/{child}/cmdline").read_text("utf-8").replace("\0", " ") for child in ids}
+
+
+def test_both_clients_ask_for_the_same_urls() -> None:
+    """The bare loop's URLs are those that the provider's spec makes of the tasks' parameters."""
+    operation = builtin_kinds()[KIND].operations[OPERATION]
+    for number in (0, 1_999):
+        request = build_request(operation, URL("http://127.0.0.1:1"), training_params(number))
+        assert request.url == training_url("http://127.0.0.1:1", number)
+
+
+@pytest.mark.e2e
+def test_polls_tells_figures_of_daemon_bare_loop_and_server() -> None:
+    """One JSON object with the load, the figures of both clients and their ratio, and the server's capacity."""
+    done = subprocess.run(command(*TINY, "--json"), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["benchmark"] == "polls"
+    assert report["load"] == {"tasks": 20, "pace": 200, "runs": 1, "seconds": 0.5}
+    for client in ("daemon", "bare", "flat_out"):
+        assert set(report[client]) == {"requests_per_second", "cpu_us_per_request"}
+        assert report[client]["requests_per_second"] > 0
+    assert report["server"]["requests_per_cpu_second"] > 0
+    assert report["server"]["used"] >= 0
+    # In so short a window the bare loop may have used less than a tick.
+    assert report["ratio"] is None or report["ratio"] >= 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_what_it_started(number: signal.Signals) -> None:
+    """A signal in the middle of it ends the benchmark and every process it started."""
+    benchmark = subprocess.Popen(command("polls", "--runs", "1"), cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 20
+        while len(started := children(benchmark.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        benchmark.send_signal(number)
+        assert benchmark.wait(20) == 128 + number
+    finally:
+        benchmark.kill()
+        benchmark.communicate()
+    assert len(started) == 2
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.e2e
+def test_what_cannot_be_measured_is_refused() -> None:
+    """Polled too seldom, tasks would come in waves: the message says what is allowed."""
+    done = subprocess.run(command("polls", "--pace", "1"), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "2000 tasks need a pace of 1000 at least" in done.stderr
