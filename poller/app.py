@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from poller.config import Loaded, load
 from poller.domain.circuit import Pauses
+from poller.domain.errors import Problem, StoreError
 from poller.domain.observation import Observation
 from poller.domain.state import State
 from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
-from poller.protocols import Clock, Emitter
+from poller.protocols import Clock, Emitter, Store
 from poller.providers.binding import Binding, bind, check
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
@@ -33,6 +34,9 @@ from poller.web.server import build_app, serve
 LONGEST_STOP = 8.0
 """Seconds that a stopping daemon goes on trying to commit what is left."""
 
+PRUNE_EVERY = 3_600.0
+"""Seconds between two looks for what is too old to be kept."""
+
 Logger = structlog.typing.FilteringBoundLogger
 Until = Callable[[Scheduler], Awaitable[str]]
 """Waits for what ends the daemon and tells the reason; is given what is being watched."""
@@ -40,7 +44,19 @@ Until = Callable[[Scheduler], Awaitable[str]]
 
 def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ) -> Loaded:
     """The config at ``path``, checked against the specs of its providers too. ConfigError with every mistake."""
-    return load(path, skip_secrets=skip_secrets, env=env, check=lambda loaded: check(loaded, env, skip_secrets))
+
+    def beyond_the_file(loaded: Loaded) -> Iterator[Problem]:
+        yield from _store_problems(loaded)
+        yield from check(loaded, env, skip_secrets)
+
+    return load(path, skip_secrets=skip_secrets, env=env, check=beyond_the_file)
+
+
+def _store_problems(loaded: Loaded) -> Iterator[Problem]:
+    try:
+        open_store(loaded.settings.store)
+    except StoreError as error:
+        yield loaded.problem(("store",), str(error).removeprefix("store: "))
 
 
 async def run_daemon(
@@ -83,7 +99,10 @@ async def run_daemon(
         scheduler.load(list(loaded.entries.values()), saved, now)
         metrics.reloaded(ok=True, at=now)
         logger.info("daemon.ready", tasks=len(loaded.entries), listen=f"http://{host}:{port}")
-        reason = await _poll_until(until, scheduler, committer)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_prune, store, settings.history, clock, logger)
+            reason = await _poll_until(until, scheduler, committer)
+            group.cancel_scope.cancel()
     logger.info("daemon.stopped", reason=reason)
 
 
@@ -114,6 +133,18 @@ async def _poll_until(until: Until, scheduler: Scheduler, committer: Committer) 
         committer.stop()
         group.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
     return reason
+
+
+async def _prune(store: Store, history: float, clock: Clock, logger: Logger) -> None:
+    """Forgets, from time to time, what is older than ``history`` seconds."""
+    while True:
+        await anyio.sleep(PRUNE_EVERY)
+        try:
+            forgotten = await store.prune(clock.now() - history)
+        except StoreError as error:
+            logger.warning("store.not_pruned", error=str(error))
+        else:
+            logger.debug("store.pruned", rows=forgotten)
 
 
 async def _open_lane(

@@ -94,7 +94,7 @@ def load(
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems or [_no_mapping(document)])
     # Absolute, for files are read again later, and who knows in which folder the process is then.
-    top = _read_top(document.data, Surroundings(Path(os.path.abspath(path.parent)), env), skip_secrets)
+    top = _read_top(document.data, Surroundings(path.parent.absolute(), env), skip_secrets)
     included = _find(top.include, path)
     collected, problems = _collect(top, TaskFile(document.file, _shown(path.name), document.lines), included.files)
     files = (path, *(file.path for file in included.files))
@@ -232,7 +232,8 @@ def _matches(pattern: str, folder: Path) -> list[str] | str:
         return "does not exist, a file or a pattern like watchlist.d/*.yaml is allowed"
     try:
         with os.scandir(_fixed_part(pattern, folder)):
-            return sorted(glob.glob(name, root_dir=folder, recursive=True))
+            # Not Path.glob, which would find hidden files, and so each file of a Kubernetes volume several times.
+            return sorted(glob.glob(name, root_dir=folder, recursive=True))  # noqa: PTH207
     except OSError as error:
         return f"looks in a folder that {reason(error)}, a folder that can be read is allowed"
 

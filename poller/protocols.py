@@ -44,7 +44,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A task as the store holds it: the identity it was stored under, what was known, and how the asking went at ``saved_at``."""
+    """A task as the store holds it: its identity, what was known of it, and how the asking went at ``saved_at``."""
 
     name: str
     provider: str
@@ -76,7 +76,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit writes: all of it or nothing. ``told`` are the ids of transitions that every emitter has been given."""
+    """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that every emitter was given."""
 
     at: float
     changes: Sequence[Change] = ()
@@ -98,8 +98,8 @@ class TransitionPage:
 class Store(Protocol):
     """What is durable. Every method may raise `poller.domain.errors.StoreError`.
 
-    A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is committed here is
-    owned here.
+    A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is committed
+    here is owned here.
     """
 
     async def open(self) -> None:
@@ -113,8 +113,9 @@ class Store(Protocol):
     async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
         """Makes ``entries`` the watchlist and gives back what is known of those already stored, by name.
 
-        An entry never stored is stored as unknown, first seen ``now``. An entry under a known name that means another task (`Entry.same_task`)
-        loses what was known. A stored task that is no longer among the entries is marked as unwatched, and keeps what is known of it.
+        An entry never stored is stored as unknown, first seen ``now``, and is not among what is given back. Nor is one
+        under a known name that means another task (`Entry.same_task`): what was known is lost. A stored task that is no
+        longer among the entries is marked as unwatched, and keeps what is known of it.
         """
         ...
 
@@ -124,6 +125,13 @@ class Store(Protocol):
 
     async def untold(self) -> Sequence[Transition]:
         """The transitions that were committed and not marked as told, oldest first."""
+        ...
+
+    async def prune(self, before: float) -> int:
+        """Forgets told transitions, and tasks no longer watched, from before ``before``; how many rows that were.
+
+        What is still watched keeps its state, however old.
+        """
         ...
 
     async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
@@ -185,7 +193,7 @@ class ConnectionView(Protocol):
 
     @property
     def paused(self) -> str | None:
-        """The refusal on whose account no polls, or one at a time, go out: throttled, unauthorized; None when there was none."""
+        """The refusal (throttled, unauthorized) on whose account no polls, or one at a time, go out; else None."""
         ...
 
 
@@ -209,7 +217,7 @@ class Watching(Protocol):
         ...
 
     def stalled(self) -> Sequence[str]:
-        """What makes no progress though it should, one sentence each; empty while all is well. No provider's doing is ever named here."""
+        """What makes no progress though it should, one sentence each; never a provider's doing."""
         ...
 
     @property

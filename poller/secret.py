@@ -1,9 +1,9 @@
 """A secret: a value that can be asked for, and shows itself nowhere else."""
 
-import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -37,7 +37,7 @@ class Secret:
         self._origin = origin
         self._value = value
         self._missing = missing
-        self._path: str | None = None
+        self._path: Path | None = None
         self._stamp: _Stamp | None = None
         self._version = 0
 
@@ -60,8 +60,8 @@ class Secret:
         """The content of the file ``name``, relative to ``folder``; each ``$VAR`` in it is looked up in ``env`` now."""
         secret = cls(("file", name, str(folder)), None)
         try:
-            secret._path = os.path.join(folder, _expanded(name, env))
-            secret._refresh()
+            secret._path = folder / _expanded(name, env)
+            secret._refresh(secret._path)
         except _UnusableError as error:
             secret._missing = None if optional else f"file {name!r}: {error}, a file that holds the secret is allowed"
         return secret
@@ -80,16 +80,13 @@ class Secret:
         """The secret as it is now; None when there is none. While a file gives none, its last one stands."""
         if self._path is not None:
             before = self._value
-            try:
-                self._refresh()
-            except _UnusableError:
-                return self._value
+            with suppress(_UnusableError):
+                self._refresh(self._path)
             self._version += self._value != before
         return self._value
 
-    def _refresh(self) -> None:
+    def _refresh(self, path: Path) -> None:
         """Read the file if it has changed; raise _UnusableError, and keep what is known, when that gives nothing."""
-        path = self._path or ""
         try:
             stamp = _stamp(path)
             if stamp == self._stamp:
@@ -132,9 +129,9 @@ def _expanded(name: str, env: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, name)
 
 
-def _stamp(path: str) -> _Stamp:
+def _stamp(path: Path) -> _Stamp:
     """What changes when the file does, or when another takes its place, as in a Kubernetes volume."""
-    found = os.stat(path)
+    found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise _UnusableError("a directory")
     # Opening a pipe could wait for ever.
@@ -143,8 +140,8 @@ def _stamp(path: str) -> _Stamp:
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
-def _read(path: str) -> str:
-    with open(path, "rb") as file:
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
         data = file.read(LARGEST_SECRET + 1)
     if len(data) > LARGEST_SECRET:
         raise _UnusableError(f"larger than {LARGEST_SECRET} bytes")

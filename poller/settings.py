@@ -246,10 +246,8 @@ def _kept(value: object, wrong: list[KeyPath]) -> object:
         return None
     if isinstance(value, dict):
         return _pruned(value, wrong) if all(path[0] in value for path in wrong) else None
-    if isinstance(value, list):
-        indexes = {path[0] for path in wrong}
-        return [item for index, item in enumerate(value) if index not in indexes]
-    return None
+    indexes = {path[0] for path in wrong}
+    return [item for index, item in enumerate(value) if index not in indexes] if isinstance(value, list) else None
 
 
 def _below(path: tuple[str, ...], found_there: Iterable[Mistake]) -> Iterator[Mistake]:

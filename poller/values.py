@@ -228,7 +228,8 @@ def _store(value: object, info: ValidationInfo) -> str:
         raise refusal(f"text with control characters, {allowed}")
     sqlite = _SQLITE.fullmatch(value)
     if sqlite:
-        return f"sqlite:///{os.path.abspath(_surroundings(info).folder / sqlite[1])}"
+        # Not Path.resolve, which would follow links.
+        return f"sqlite:///{os.path.abspath(_surroundings(info).folder / sqlite[1])}"  # noqa: PTH100
     if not _is_postgresql(value):
         raise refusal(f"something else, {allowed}")
     return value

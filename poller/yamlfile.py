@@ -216,7 +216,7 @@ class _Builder:
         if text in _CONSTANTS:
             return _CONSTANTS[text]
         number = _NUMBER.fullmatch(text) if text[0] in "-0123456789" else None
-        if number is None or len(text) > _MOST_DIGITS or text == "-0":
+        if number is None or len(text.removeprefix("-")) > _MOST_DIGITS or text == "-0":
             return text
         return written_float(text) if number[1] else int(text)
 

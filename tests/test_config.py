@@ -167,9 +167,8 @@ def test_no_mistake_speaks_of_anything_but_the_file() -> None:
 def test_all_mistakes_of_all_files_come_at_once() -> None:
     written(
         {
-            "watch/a.yaml": f"{TASK} labels: {{}}}}\n- {{name: own, provider: p, operation: o}}\n".replace(
-                " p,", " q,", 1
-            ),
+            "watch/a.yaml": "tasks:\n- {name: a, provider: q, operation: o}\n"
+            "- {name: own, provider: p, operation: o}\n",
             "watch/b.yaml": "tasks: [\n",
             "watch/c.yaml": "",
             "big.jsonl": '{"name":"j"\n\n{"name":"own","provider":"p","operation":"o","params":{"x":null}}\n',

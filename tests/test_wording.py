@@ -1,8 +1,9 @@
 """Mistakes are worded in the config file's terms, on one line."""
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
-from poller.wording import Mistake, found, key_text, kind, one_of
+from poller.wording import Mistake, found, key_text, kind, mistakes, one_of
 from poller.yamlfile import written_float
 
 
@@ -55,3 +56,12 @@ def test_choices_are_sorted_cut_and_hinted_at() -> None:
     assert one_of("x", []) == "'x', none is allowed here"
     many = one_of("x", [f"provider-{number:03}" for number in range(100)])
     assert many.endswith("provider-029, … is allowed")
+
+
+def test_what_the_table_does_not_know_is_still_told_in_plain_words() -> None:
+    class Model(BaseModel):
+        data: bytes
+
+    with pytest.raises(ValidationError) as raised:
+        Model.model_validate({"data": ["hunter2"]})
+    assert mistakes(raised.value, Model) == (Mistake(("data",), "a list, which is not allowed here"),)

@@ -89,6 +89,10 @@ def test_every_value_has_the_line_of_its_key(path: tuple[str | int, ...], line: 
     assert parse_yaml(TREE, "f").problem(path, "x").line == line
 
 
+def test_a_key_may_have_an_anchor() -> None:
+    assert parse_yaml("&a x: *a", "f").data == {"x": "x"}
+
+
 def test_merge_keys_fill_in_what_is_not_given() -> None:
     text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd: {'<<': 1}\n"
     data: Any = parse_yaml(text, "f").data
@@ -159,10 +163,10 @@ def test_mistakes_that_leave_the_syntax_whole_leave_the_data() -> None:
 def test_a_bomb_of_aliases_is_not_expanded() -> None:
     lines = ["a0: &a0 [" + ", ".join("x" * 10) + "]"]
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 30)]
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = told("\n".join(lines))
     assert problem.endswith("aliases for more than 100000 values, which is the most allowed")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_an_empty_file_is_no_mistake_here() -> None:
@@ -220,7 +224,7 @@ def test_ten_thousand_tasks_take_a_moment() -> None:
     """0.5 s measured; the limit only notices another order of magnitude."""
     item = "  - name: job-{0}\n    provider: p\n    operation: o\n    params: {{a: x, b: {0}}}\n    labels: {{a: b}}\n"
     text = "tasks:\n" + "".join(item.format(number) for number in range(10_000))
-    started = time.perf_counter()
+    started = time.process_time()
     document = parse_yaml(text, "f")
-    assert time.perf_counter() - started < 4
+    assert time.process_time() - started < 4
     assert document.lines.at(("tasks", 9_999, "params", "b")) == 2 + 9_999 * 5 + 3

@@ -63,7 +63,7 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
-        for part in (_endpoint, _unknown_params, *(() if skip_secrets else (_Credentials(env),))):
+        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets)):
             try:
                 part(provider, kinds[name])
             except _UnfitError as error:
@@ -80,7 +80,7 @@ def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Bindi
 
 def _bind(name: str, provider: Provider, env: Mapping[str, str]) -> Binding:
     kind = _kind(provider)
-    return Binding(name, provider, kind, _endpoint(provider, kind), _Credentials(env)(provider, kind))
+    return Binding(name, provider, kind, _endpoint(provider, kind), _Credentials(env, skip_missing=True)(provider, kind))
 
 
 def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]:
@@ -137,10 +137,14 @@ def _unknown_params(provider: Provider, kind: Kind) -> None:
 
 
 class _Credentials:
-    """Makes a provider's credentials, from the config or from the environment variables that its kind names."""
+    """Makes a provider's credentials, from the config or from the environment variables that its kind names.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    With ``skip_missing`` secrets that cannot be had are no mistake; the connection is then made without credentials.
+    """
+
+    def __init__(self, env: Mapping[str, str], skip_missing: bool) -> None:
         self._env = env
+        self._skip_missing = skip_missing
 
     def __call__(self, provider: Provider, kind: Kind) -> CredentialSource:
         secrets = _written(provider) if provider.credentials is not None else self._default(kind)
@@ -164,7 +168,7 @@ class _Credentials:
         secrets = {
             key: Secret.from_env(raw["env"], self._env, raw.get("optional", False)) for key, raw in written.items()
         }
-        if any(secret.missing for secret in secrets.values()):
+        if any(secret.missing for secret in secrets.values()) and not self._skip_missing:
             names = ", ".join(written[key]["env"] for key, secret in secrets.items() if secret.missing)
             raise _UnfitError(
                 Mistake(("credentials",), f"missing, required here or in the environment (not set: {names})")

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -114,8 +115,24 @@ def compile_expression(text: str, folding: Folding) -> Expression:
         parsed = jmespath.compile(text)
     except JMESPathError as error:
         raise ValueError(f"no JMESPath expression: {' '.join(str(error).split())}") from error
-    tree: Any = _fold_fields(cast("dict[str, Any]", parsed.parsed), folding)
+    written = cast("dict[str, Any]", parsed.parsed)
+    _check_functions(written)
+    tree: Any = _fold_fields(written, folding)
     return _Search(ParsedResult(text, tree))
+
+
+def _check_functions(node: dict[str, Any]) -> None:
+    """Refuses a function that JMESPath would complain about only when it is called, and then find nothing for ever."""
+    inner = [child for child in node["children"] if isinstance(child, dict)]
+    if node["type"] == "function_expression":
+        known = Functions.FUNCTION_TABLE.get(node["value"])
+        if known is None:
+            raise ValueError(f"no JMESPath function: {node['value']}")
+        wanted = known["signature"]
+        if len(inner) < len(wanted) or (len(inner) > len(wanted) and not wanted[-1].get("variadic")):
+            raise ValueError(f"JMESPath function {node['value']}: {len(inner)} arguments, {len(wanted)} expected")
+    for child in inner:
+        _check_functions(child)
 
 
 def _fold_fields(node: dict[str, Any], folding: Folding) -> dict[str, Any]:

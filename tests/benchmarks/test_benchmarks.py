@@ -1,4 +1,4 @@
-"""The benchmarks run, tell figures of the promised shape, and leave nothing behind. What the figures are is not tested."""
+"""The benchmarks run, tell figures of the promised shape, and leave nothing behind. No figure is tested."""
 
 import json
 import signal

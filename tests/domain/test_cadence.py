@@ -154,6 +154,7 @@ def test_first_polls_spread_over_what_the_rate_needs_or_two_seconds(
     """Many tasks do not start in lockstep, yet few need not wait: at most two seconds unless the rate needs more."""
     task = begin(entry(policy=Policy(initial=initial)), T0)
     assert first_delay(task, draw, spread) == delay
+    assert first_delay(task, draw) == first_delay(task, draw, 0.0)
 
 
 @given(policies(), draws, st.floats(0, 1e6))
@@ -173,6 +174,8 @@ def test_a_first_poll_comes_within_the_spread_or_two_seconds(policy: Policy, dra
         (2.0, 300.0, 1.0, 10**9, 2.0),
         (2.0, 300.0, 1.5, 10**30, 300.0),
         (2.0, 2.0, 3.0, 5, 2.0),
+        (0.5, 300.0, 2.0, 8, 128.0),
+        (0.5, 300.0, 2.0, 10, 300.0),
         (5.0, 2.0, 3.0, 0, 2.0),
         (5.0, 2.0, 3.0, 1, 2.0),
         (5.0, 2.0, 1.0, 7, 2.0),

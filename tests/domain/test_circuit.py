@@ -87,6 +87,12 @@ def test_a_late_refusal_does_not_make_pauses_grow(refusals: int, pause: float) -
     assert paused.observed(seen(Outcome.THROTTLED), EPOCH - 1, PAUSES, NOW).until == NOW + pause
 
 
+def test_the_default_pauses_are_the_documented_ones() -> None:
+    """What the config file leaves out is as the manual says."""
+    minute = 60.0
+    assert Pauses() == Pauses(auth_pause=5 * minute, max_pause=60 * minute, initial=2.0, max=5 * minute, growth=1.5)
+
+
 def test_a_connection_begins_with_one_poll_at_a_time() -> None:
     """Nobody knows yet whether the credentials are right, and a row of refusals locks a key."""
     assert Circuit() == Circuit(Phase.PROBING, epoch=0, refusals=0, until=0.0, reason=None)

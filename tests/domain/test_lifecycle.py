@@ -511,6 +511,7 @@ ENDS = [
     ("a new start counts", 10, 20, None, 7, 27, 7),
     ("nothing told but the start: when it was noticed", 10, None, None, None, 100, 90),
     ("nothing told: when it was noticed", None, None, None, None, 100, None),
+    ("no time at all, as reported", 10, None, None, 0, 10, 0),
     ("duration alone", None, None, None, 7, 100, 7),
     ("no time at all", 10, None, 10, None, 10, 0),
     ("an end before the start has no duration", 50, None, 10, None, 10, None),

@@ -75,6 +75,13 @@ def test_a_task_that_started_long_ago_is_overdue_at_first_sight() -> None:
     assert (flags(step)[0], changes(step)) == (True, [(Flag.OVERDUE, True)])
 
 
+@pytest.mark.parametrize(("years", "believed"), [(1, True), (9, True), (11, False), (50, False)])
+def test_a_start_of_more_than_ten_years_ago_is_not_believed(years: int, believed: bool) -> None:
+    """No task takes that long; documented samples hold placeholders of 1970."""
+    task = task_in(State.RUNNING, policy=ONLY_DEADLINE, started_at=T0 - years * 365 * 86_400)
+    assert flags(lapse(task, T0))[0] is believed
+
+
 @pytest.mark.parametrize("state", ALIVE)
 @pytest.mark.parametrize("outcome", [*NO_ANSWER, Outcome.MISSING])
 def test_no_answer_is_needed_for_being_overdue(state: State, outcome: Outcome) -> None:

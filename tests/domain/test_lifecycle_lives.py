@@ -15,7 +15,7 @@ from poller.domain.state import Flag, State
 from poller.domain.task import Status, Task
 from tests.domain.lives import BRISK, NAME, T0, Lived, Moment, entry, live, lives, moments
 
-THOROUGHLY = settings(max_examples=400)
+THOROUGHLY = settings(max_examples=200)
 
 FINAL = {"missing", "expired"}
 ENDS = {"succeeded", "failed", "stopped"}

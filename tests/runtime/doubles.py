@@ -115,6 +115,9 @@ class MemoryStore:
         self.stored += [c.transition for c in batch.changes if c.transition and c.transition.transition_id not in known]
         self.told.update(batch.told)
 
+    async def prune(self, before: float) -> int:
+        return 0
+
     async def untold(self) -> Sequence[Transition]:
         return [t for t in self.stored if t.transition_id not in self.told]
 

@@ -41,6 +41,9 @@ class FakeStore:
 
     async def commit(self, batch: Batch) -> None: ...
 
+    async def prune(self, before: float) -> int:
+        return 0
+
     async def untold(self) -> Sequence[Transition]:
         return ()
 
