@@ -11,7 +11,8 @@ import anyio
 import structlog
 from prometheus_client import CollectorRegistry
 
-from poller.config import Loaded, load
+from poller.config.loading import Loaded, load
+from poller.config.settings import Retention
 from poller.domain.circuit import Pauses
 from poller.domain.errors import Problem, StoreError
 from poller.domain.observation import Observation
@@ -27,7 +28,6 @@ from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.once import Once
 from poller.runtime.scheduler import Scheduler
-from poller.settings import Retention
 from poller.store.sql import open_store
 from poller.web.server import build_app, serve
 

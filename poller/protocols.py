@@ -76,7 +76,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that every emitter was given."""
+    """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that were told."""
 
     at: float
     changes: Sequence[Change] = ()
@@ -98,8 +98,8 @@ class TransitionPage:
 class Store(Protocol):
     """What is durable. Every method may raise `poller.domain.errors.StoreError`.
 
-    A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is committed
-    here is owned here.
+    A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is
+    committed here is owned here.
     """
 
     async def open(self) -> None:

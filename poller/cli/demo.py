@@ -14,6 +14,7 @@ import typer
 from poller.app import Logger, load_config, run_daemon
 from poller.cli import tables
 from poller.cli.options import address, run_async
+from poller.config.values import Address
 from poller.domain.durations import format_duration
 from poller.domain.events import FlagChange, Transition
 from poller.domain.state import State
@@ -21,7 +22,6 @@ from poller.emit.logs import configure_logging
 from poller.protocols import WatchedTask
 from poller.runtime.scheduler import Scheduler
 from poller.simulator import Simulator, load_scenario, serve
-from poller.values import Address
 
 _CLOUD = "http://127.0.0.1:9818"
 _LISTEN = "127.0.0.1:9817"

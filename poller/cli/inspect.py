@@ -11,7 +11,7 @@ from poller.app import load_config, poll_once
 from poller.cli import tables
 from poller.cli.daemon_api import fetch_tasks
 from poller.cli.options import AsJson, ConfigPath, run_async
-from poller.config import Loaded, json_schema
+from poller.config.loading import Loaded, json_schema
 from poller.domain.errors import PollerError
 from poller.domain.observation import Outcome
 from poller.emit.logs import configure_logging

@@ -8,7 +8,7 @@ import anyio
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from poller.values import Address, Listen
+from poller.config.values import Address, Listen
 
 ConfigPath = Annotated[
     Path,

@@ -7,7 +7,7 @@ import typer
 
 from poller.app import Logger, Until, load_config, run_daemon
 from poller.cli.options import ConfigPath, run_async
-from poller.config import Loaded
+from poller.config.loading import Loaded
 from poller.emit.logs import configure_logging
 from poller.runtime.scheduler import Scheduler
 

@@ -9,9 +9,9 @@ import anyio
 import typer
 
 from poller.cli.options import address, run_async
+from poller.config.values import Address
 from poller.domain.errors import ConfigError, PollerError, Problem
 from poller.simulator import Scenario, ScenarioError, Simulator, load_scenario, serve
-from poller.values import Address
 
 
 def register(app: typer.Typer) -> None:

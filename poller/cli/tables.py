@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from poller.config import Loaded
+from poller.config.loading import Loaded
 from poller.domain.durations import format_duration
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation

@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from yarl import URL
 
-from poller.config import Loaded
+from poller.config.loading import Loaded
+from poller.config.secret import Secret
+from poller.config.settings import Provider
+from poller.config.wording import Mistake, mistakes, one_of
 from poller.domain.errors import Problem
 from poller.domain.task import Entry
 from poller.protocols import Clock
@@ -18,9 +21,6 @@ from poller.providers.credentials.static import FORMS, NoCredentials, StaticSour
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, SpecError, SpecModel, fill
-from poller.secret import Secret
-from poller.settings import Provider
-from poller.wording import Mistake, mistakes, one_of
 
 
 class _UnfitError(Exception):
@@ -80,7 +80,8 @@ def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Bindi
 
 def _bind(name: str, provider: Provider, env: Mapping[str, str]) -> Binding:
     kind = _kind(provider)
-    return Binding(name, provider, kind, _endpoint(provider, kind), _Credentials(env, skip_missing=True)(provider, kind))
+    credentials = _Credentials(env, skip_missing=True)(provider, kind)
+    return Binding(name, provider, kind, _endpoint(provider, kind), credentials)
 
 
 def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]:

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from poller.config.wording import found, refusal
 from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
 from poller.providers.request import check_header
-from poller.wording import found, refusal
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)

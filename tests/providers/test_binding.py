@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from poller.app import load_config
-from poller.config import Loaded
+from poller.config.loading import Loaded
 from poller.domain.errors import ConfigError
 from poller.providers.binding import bind
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential

@@ -23,10 +23,10 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from poller.config.secret import Secret
+from poller.config.textfile import holds_control
+from poller.config.wording import did_you_mean, found, kind, number_text, refusal
 from poller.domain.durations import format_duration, parse_duration, parse_rate
-from poller.secret import Secret
-from poller.textfile import holds_control
-from poller.wording import did_you_mean, found, kind, number_text, refusal
 
 LONGEST_DURATION = 36_500 * 86_400.0
 """Seconds, a hundred years: what is added to a time must still be a time."""

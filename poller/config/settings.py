@@ -9,10 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poller.domain.durations import format_duration
-from poller.domain.task import Policy
-from poller.secret import Secret
-from poller.values import (
+from poller.config.secret import Secret
+from poller.config.values import (
     Address,
     Credentials,
     Endpoint,
@@ -30,7 +28,9 @@ from poller.values import (
     Wait,
     WebConfig,
 )
-from poller.wording import KeyPath, Mistake, mistakes
+from poller.config.wording import KeyPath, Mistake, mistakes
+from poller.domain.durations import format_duration
+from poller.domain.task import Policy
 
 STORE = "sqlite:///poller.db"
 """The store when none is configured; beside the config file, as every relative path."""

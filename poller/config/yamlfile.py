@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from poller.config.textfile import MIB, Unreadable, read_text
+from poller.config.wording import KeyPath, Mistake, problem
 from poller.domain.errors import Problem
-from poller.textfile import MIB, Unreadable, read_text
-from poller.wording import KeyPath, Mistake, problem
 
 LARGEST_FILE = 16 * MIB
 """Bytes; a watchlist larger than that is for JSON Lines."""

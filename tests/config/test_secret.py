@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.secret import LARGEST_SECRET, Secret
+from poller.config.secret import LARGEST_SECRET, Secret
 
 VALUE = "hunter2-s3cret"
 

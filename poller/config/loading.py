@@ -15,9 +15,7 @@ from typing import Any, TypeAlias
 
 from pydantic import Field
 
-from poller.domain.errors import ConfigError, Problem
-from poller.domain.task import Entry
-from poller.settings import (
+from poller.config.settings import (
     STORE,
     Log,
     MissingAfter,
@@ -28,11 +26,22 @@ from poller.settings import (
     Web,
     parse_settings,
 )
-from poller.textfile import reason
-from poller.values import Surroundings
-from poller.watchlist import Collected, Collector, EntryReader, Places, TaskFile, WrittenEntry, numbered, read_tasks
-from poller.wording import KeyPath, Mistake, found, kind
-from poller.yamlfile import Document, read_yaml
+from poller.config.textfile import reason
+from poller.config.values import Surroundings
+from poller.config.watchlist import (
+    Collected,
+    Collector,
+    EntryReader,
+    Places,
+    TaskFile,
+    WrittenEntry,
+    numbered,
+    read_tasks,
+)
+from poller.config.wording import KeyPath, Mistake, found, kind
+from poller.config.yamlfile import Document, read_yaml
+from poller.domain.errors import ConfigError, Problem
+from poller.domain.task import Entry
 
 _WILDCARD = re.compile(r"[*?\[]")
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from poller.config.settings import Settings
+from poller.config.watchlist import Collected, Collector, Diff, EntryReader, TaskFile, diff, numbered, read_tasks
+from poller.config.wording import Mistake
+from poller.config.yamlfile import written_float
 from poller.domain.errors import Problem
 from poller.domain.task import Entry, Policy
-from poller.settings import Settings
-from poller.watchlist import Collected, Collector, Diff, EntryReader, TaskFile, diff, numbered, read_tasks
-from poller.wording import Mistake
-from poller.yamlfile import written_float
 
 SETTINGS = Settings.model_validate(
     {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.textfile import Unreadable, holds_control, numbered_lines, read_text, reason
+from poller.config.textfile import Unreadable, holds_control, numbered_lines, read_text, reason
 
 
 def test_reads_utf8_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:

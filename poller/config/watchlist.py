@@ -10,13 +10,13 @@ from sys import intern
 
 from pydantic import Field, ValidationError
 
+from poller.config.settings import Provider, Schedule, Section, Settings
+from poller.config.textfile import MIB, Unreadable, numbered_lines, read_text
+from poller.config.values import Given, Name, ScalarText
+from poller.config.wording import Mistake, did_you_mean, found, kind, mistakes, one_of, problem
+from poller.config.yamlfile import Document, Lines, read_yaml, written_float
 from poller.domain.errors import Problem
 from poller.domain.task import Entry, Policy
-from poller.settings import Provider, Schedule, Section, Settings
-from poller.textfile import MIB, Unreadable, numbered_lines, read_text
-from poller.values import Given, Name, ScalarText
-from poller.wording import Mistake, did_you_mean, found, kind, mistakes, one_of, problem
-from poller.yamlfile import Document, Lines, read_yaml, written_float
 
 LARGEST_JSON_LINES = 256 * MIB
 """Bytes of a JSON Lines file."""

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poller import yamlfile
+from poller.config import yamlfile
+from poller.config.yamlfile import Document, WrittenFloat, parse_yaml, read_yaml
 from poller.domain.errors import Problem
-from poller.yamlfile import Document, WrittenFloat, parse_yaml, read_yaml
 
 
 def told(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from poller.textfile import reason
+from poller.config.textfile import reason
 
 LARGEST_SECRET = 64 * 1024
 """Bytes of a secret's file."""

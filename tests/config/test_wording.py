@@ -3,8 +3,8 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from poller.wording import Mistake, found, key_text, kind, mistakes, one_of
-from poller.yamlfile import written_float
+from poller.config.wording import Mistake, found, key_text, kind, mistakes, one_of
+from poller.config.yamlfile import written_float
 
 
 @pytest.mark.parametrize(

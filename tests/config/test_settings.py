@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from poller.config.secret import Secret
+from poller.config.settings import MissingAfter, Provider, Schedule, Settings, parse_settings
+from poller.config.values import Address, Surroundings
+from poller.config.wording import Mistake
 from poller.domain.task import Policy
-from poller.secret import Secret
-from poller.settings import MissingAfter, Provider, Schedule, Settings, parse_settings
-from poller.values import Address, Surroundings
-from poller.wording import Mistake
 
 AROUND = Surroundings(Path("/etc/poller"), {"TOKEN": "hunter2"})
 

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.config import ConfigFile, Loaded, json_schema, load
+from poller.config.loading import ConfigFile, Loaded, json_schema, load
+from poller.config.watchlist import WrittenEntry
 from poller.domain.errors import ConfigError, Problem
 from poller.domain.task import Policy
-from poller.watchlist import WrittenEntry
 
 DATA = Path(__file__).parent / "data"
 ENV = {"EMPTY": "", "TOKEN": "hunter2"}
@@ -336,7 +336,7 @@ def test_a_check_that_finds_nothing_lets_pass() -> None:
 
 # --- the schema and the examples -----------------------------------------------------------------------------------
 
-EXAMPLES = Path(__file__).parent.parent / "config"
+EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
     "": {"web", "store", "log", "schedule", "retention", "history", "providers", "include", "tasks"},
     "Web": {"listen", "config_file", "api_token"},
