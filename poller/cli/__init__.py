@@ -1,11 +1,20 @@
 """The `poller` command."""
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from poller.cli import demo, inspect, run, simulate
 from poller.domain.errors import ConfigError, PollerError
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"poller {metadata.version('poller')}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="poller",
@@ -13,10 +22,19 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Watches long-running remote tasks until they end, and tells.",
 )
 for register in (run.register, inspect.register, simulate.register, demo.register):
     register(app)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Watches long-running remote tasks until they end, and tells."""
+    del version
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def kind(value: object) -> str:
 
 
 def number_text(value: float) -> str:
-    """``value`` as it was written, where that is known (`poller.config.yamlfile.WrittenFloat`), else as Python writes it."""
+    """``value`` as it was written, where that is known (`yamlfile.WrittenFloat`), else as Python writes it."""
     if isinstance(value, float):
         return str(getattr(value, "text", None) or repr(value))
     # Whole numbers from JSON may have more digits than Python cares to convert.

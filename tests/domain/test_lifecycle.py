@@ -89,6 +89,8 @@ RUN_IDS = {
     "another": ("a", "b"),
 }
 
+NO_NEW_RUN_ID = ("never told", "not told again", "told empty", "the same")
+
 EVIDENCE = {
     "missed": Contact(missing_polls=2, missing_since=NOW - 10),
     "silent": Contact(silent_since=NOW - 45, unanswered_since=NOW - 45),
@@ -134,47 +136,45 @@ def test_what_an_answer_makes_of_a_task(row: str, ids: str) -> None:
     }
 
 
-@pytest.mark.parametrize("ids", ["never told", "not told again", "told empty", "the same"])
 @pytest.mark.parametrize("row", rows(ANSWERED))
-def test_what_is_no_move_and_nothing_new_changes_nothing(row: str, ids: str) -> None:
+def test_what_is_no_move_and_nothing_new_changes_nothing(row: str) -> None:
     """A state told again, and one that no answer can tell, leave the very same status: nothing is to be written."""
-    known, told_id = RUN_IDS[ids]
-    before = named(row, known)
-    for told, cell in rows(ANSWERED)[row].items():
+    for ids, (told, cell) in product(NO_NEW_RUN_ID, rows(ANSWERED)[row].items()):
+        known, told_id = RUN_IDS[ids]
+        before = named(row, known)
         step = advance(before, answer(State(told), run_id=told_id), NOW)
-        assert (step.task.status is before.status) is (cell in {"-", "again"}), told
-        assert step.changed is (cell not in {"-", "again"}), told
+        assert (step.task.status is before.status) is (cell in {"-", "again"}), (ids, told)
+        assert step.changed is (cell not in {"-", "again"}), (ids, told)
 
 
-@pytest.mark.parametrize("outcome", [*NO_ANSWER, Outcome.MISSING])
 @pytest.mark.parametrize("row", rows(ANSWERED))
-def test_a_poll_without_an_answer_changes_nothing(row: str, outcome: Outcome) -> None:
+def test_a_poll_without_an_answer_changes_nothing(row: str) -> None:
     """A poll that failed is never taken for a task that failed, whatever state its observation should carry."""
     before = named(row, "a")
-    for told in (None, *State):
+    for outcome, told in product([*NO_ANSWER, Outcome.MISSING], [None, *State]):
         step = advance(before, Observation(outcome, told, run_id="b", progress=50.0, message="no"), NOW)
-        assert step.task.status is before.status, told
-        assert (step.changed, step.transition, step.flags) == (False, None, ()), told
+        assert step.task.status is before.status, (outcome, told)
+        assert (step.changed, step.transition, step.flags) == (False, None, ()), (outcome, told)
 
 
 @pytest.mark.parametrize("evidence", EVIDENCE)
 @pytest.mark.parametrize("comes", rows(RIPE))
-@pytest.mark.parametrize(("state", "follow"), ENDURING)
-def test_what_ripe_evidence_makes_of_a_task(state: State, follow: bool, comes: str, evidence: str) -> None:
+def test_what_ripe_evidence_makes_of_a_task(comes: str, evidence: str) -> None:
     """Missing takes one more "no such task", expired one more poll or moment without an answer, whatever the state."""
-    before = task_in(state, follow=follow, contact=EVIDENCE[evidence])
-    step = lapse(before, NOW) if comes == "nothing" else advance(before, Observation(Outcome(comes)), NOW)
     cell = rows(RIPE)[comes][evidence]
-    assert became(before, step) == (state if cell == "-" else State(cell), 0, cell != "-")
+    for state, follow in ENDURING:
+        before = task_in(state, follow=follow, contact=EVIDENCE[evidence])
+        step = lapse(before, NOW) if comes == "nothing" else advance(before, Observation(Outcome(comes)), NOW)
+        assert became(before, step) == (state if cell == "-" else State(cell), 0, cell != "-"), (state, follow)
 
 
 @pytest.mark.parametrize("evidence", EVIDENCE)
-@pytest.mark.parametrize(("state", "follow"), ENDURING)
 @pytest.mark.parametrize("told", ANSWERABLE)
-def test_an_answer_outweighs_all_evidence(state: State, follow: bool, told: State, evidence: str) -> None:
+def test_an_answer_outweighs_all_evidence(told: State, evidence: str) -> None:
     """However long there was no answer, or no such task: what the provider says now is what the task is in."""
-    before = task_in(state, follow=follow, contact=EVIDENCE[evidence])
-    assert advance(before, answer(told), NOW).task.status.state is told
+    for state, follow in ENDURING:
+        before = task_in(state, follow=follow, contact=EVIDENCE[evidence])
+        assert advance(before, answer(told), NOW).task.status.state is told, (state, follow)
 
 
 OVER = [*product(REPORTED_ENDS, [False]), *product((State.MISSING, State.EXPIRED), FOLLOW)]

@@ -15,7 +15,10 @@ from poller.domain.state import Flag, State
 from poller.domain.task import Status, Task
 from tests.domain.lives import BRISK, NAME, T0, Lived, Moment, entry, live, lives, moments
 
-THOROUGHLY = settings(max_examples=200)
+THOROUGHLY = settings(max_examples=150)
+"""For the two promises that decide all the others."""
+
+BRIEFLY = settings(max_examples=40)
 
 FINAL = {"missing", "expired"}
 ENDS = {"succeeded", "failed", "stopped"}
@@ -131,6 +134,7 @@ def test_flags_stand_exactly_while_their_reason_does(life: list[Lived]) -> None:
         assert over(lived.before) or flags(lived.after) == ledger.flags(lived)
 
 
+@BRIEFLY
 @given(lives)
 def test_a_change_of_flags_is_told_once_and_no_other_is(life: list[Lived]) -> None:
     """Told is what is different now, no more and no less, in the moment it becomes so."""
@@ -141,6 +145,7 @@ def test_a_change_of_flags_is_told_once_and_no_other_is(life: list[Lived]) -> No
         assert told == [(name, now, lived.now) for name, was, now in names if was != now]
 
 
+@BRIEFLY
 @given(lives)
 def test_a_transition_is_told_for_every_move_and_only_for_a_move(life: list[Lived]) -> None:
     """At most one in a step, from the state before to the state after, and one that the table allows."""
@@ -152,6 +157,7 @@ def test_a_transition_is_told_for_every_move_and_only_for_a_move(life: list[Live
             assert told.target in MOVES[told.source]
 
 
+@BRIEFLY
 @given(lives)
 def test_transitions_are_a_chain(life: list[Lived]) -> None:
     """They are numbered from 1 without a gap, and each begins where the one before led."""
@@ -161,6 +167,7 @@ def test_transitions_are_a_chain(life: list[Lived]) -> None:
     assert [(transition.source, transition.target) for transition in told] == [*pairwise(states)]
 
 
+@BRIEFLY
 @given(lives)
 def test_no_two_transitions_of_a_life_share_an_id(life: list[Lived]) -> None:
     """A receiver that has seen an id may drop it."""
@@ -168,6 +175,7 @@ def test_no_two_transitions_of_a_life_share_an_id(life: list[Lived]) -> None:
     assert len(set(ids)) == len(ids)
 
 
+@BRIEFLY
 @given(lives)
 def test_changed_tells_whether_there_is_anything_to_write(life: list[Lived]) -> None:
     """It is set exactly when the status differs; an equal status is the very same one."""
@@ -178,6 +186,7 @@ def test_changed_tells_whether_there_is_anything_to_write(life: list[Lived]) -> 
         assert lived.step.changed or (lived.step.transition, lived.step.flags) == (None, ())
 
 
+@BRIEFLY
 @given(lives)
 def test_what_is_over_stays_over_and_the_very_same(life: list[Lived]) -> None:
     """A terminal task that is not followed, a missing one and an expired one never change again."""
@@ -188,6 +197,7 @@ def test_what_is_over_stays_over_and_the_very_same(life: list[Lived]) -> None:
         assert lived.before.over is over(lived.before)
 
 
+@BRIEFLY
 @given(lives)
 def test_a_run_begins_only_after_an_end(life: list[Lived]) -> None:
     """Runs are counted one by one, by answers, from the ends of followed tasks; no run begins otherwise."""
@@ -202,6 +212,7 @@ def test_a_run_begins_only_after_an_end(life: list[Lived]) -> None:
         assert begun or after.run_since == before.run_since
 
 
+@BRIEFLY
 @given(lives)
 def test_since_and_first_sight_tell_the_truth(life: list[Lived]) -> None:
     """First sight never moves; `since` moves exactly with a transition."""
@@ -210,6 +221,7 @@ def test_since_and_first_sight_tell_the_truth(life: list[Lived]) -> None:
         assert lived.after.since == (lived.now if lived.step.transition else lived.before.status.since)
 
 
+@BRIEFLY
 @given(lives)
 def test_an_end_has_no_negative_duration_and_a_run_under_way_has_no_end(life: list[Lived]) -> None:
     """Durations feed a histogram: none is negative, none older than anybody believes."""
@@ -220,6 +232,7 @@ def test_an_end_has_no_negative_duration_and_a_run_under_way_has_no_end(life: li
         assert status.duration is None or 0 <= status.duration < 1e9
 
 
+@BRIEFLY
 @given(lives)
 def test_an_end_is_initial_only_as_the_first_answer_ever(life: list[Lived]) -> None:
     """At most one transition of a life is, and it leads from unknown to a reported end."""
@@ -229,6 +242,7 @@ def test_an_end_is_initial_only_as_the_first_answer_ever(life: list[Lived]) -> N
         assert not transition.initial or transition.ordinal == 1
 
 
+@BRIEFLY
 @given(st.booleans(), moments)
 def test_a_life_lived_again_is_the_same_life(follow: bool, moments: list[Moment]) -> None:
     """Nothing but what is given decides: the same moments make equal steps, ids included."""
@@ -236,6 +250,7 @@ def test_a_life_lived_again_is_the_same_life(follow: bool, moments: list[Moment]
     assert first == again
 
 
+@BRIEFLY
 @given(st.booleans(), moments, st.integers(0, 60))
 def test_a_life_goes_on_after_a_restart_as_if_nothing_had_been(follow: bool, moments: list[Moment], cut: int) -> None:
     """A task stored and resumed at once, at any moment, comes to what it would have come to."""
@@ -245,6 +260,7 @@ def test_a_life_goes_on_after_a_restart_as_if_nothing_had_been(follow: bool, mom
         assert resume(task.entry, task.status, task.contact, lived.now, lived.now) == task
 
 
+@BRIEFLY
 @given(lives)
 def test_the_record_of_the_asking_is_right(life: list[Lived]) -> None:
     """Polls are counted while the task is polled, and failures in a row until something tells of the task."""
@@ -257,6 +273,7 @@ def test_the_record_of_the_asking_is_right(life: list[Lived]) -> None:
         assert (contact.polls, contact.consecutive_failures) == (polls, failures)
 
 
+@BRIEFLY
 @given(lives)
 def test_there_is_always_a_next_look_ahead_until_a_task_is_over(life: list[Lived]) -> None:
     """Whatever happened, the next lapse lies in the future; only what is over needs none."""
@@ -265,6 +282,7 @@ def test_there_is_always_a_next_look_ahead_until_a_task_is_over(life: list[Lived
         assert over(lived.step.task) if at is None else at > lived.now
 
 
+@BRIEFLY
 @given(moments)
 def test_names_keep_lives_apart(moments: list[Moment]) -> None:
     """Two tasks that live through the same moments tell transitions of different ids."""
@@ -278,7 +296,7 @@ def test_the_lives_tried_here_come_to_every_end() -> None:
     """A promise kept because nothing ever happens is none: within a few hundred lives every state and flag is met."""
     met: set[str] = set()
 
-    @settings(THOROUGHLY, derandomize=True, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(lives)
     def collect(life: list[Lived]) -> None:
         for lived in life:
