@@ -196,7 +196,9 @@ def _complaint(error: BaseException, timeout: float | None) -> str | None:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    # aiohttp makes an HTTP 400 of what is no HTTP at all; nobody has said that.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _redacted(seen: Observation, credentials: Credentials) -> Observation:

@@ -15,7 +15,7 @@ from poller.domain.state import Flag, State
 from poller.domain.task import Status, Task
 from tests.domain.lives import BRISK, NAME, T0, Lived, Moment, entry, live, lives, moments
 
-THOROUGHLY = settings(max_examples=150)
+THOROUGHLY = settings(max_examples=100)
 """For the two promises that decide all the others."""
 
 BRIEFLY = settings(max_examples=40)
@@ -296,7 +296,7 @@ def test_the_lives_tried_here_come_to_every_end() -> None:
     """A promise kept because nothing ever happens is none: within a few hundred lives every state and flag is met."""
     met: set[str] = set()
 
-    @settings(max_examples=200, derandomize=True, database=None)
+    @settings(max_examples=100, derandomize=True, database=None)
     @given(lives)
     def collect(life: list[Lived]) -> None:
         for lived in life:

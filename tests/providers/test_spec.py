@@ -17,6 +17,7 @@ from poller.providers.spec import (
     KindModel,
     Operation,
     OperationModel,
+    RuleModel,
     SpecError,
     compile_kind,
     fill,
@@ -269,6 +270,15 @@ class TestCompiled:
     def test_headers_of_the_operation_win(self) -> None:
         """A header of the operation stands in for the kind's of that name, in whatever case."""
         operation = compiled({"headers": {"X-Version": "1", "X-Other": "o"}}, headers={"x-version": "2"})
+        assert operation.headers == {"x-version": "2", "X-Other": "o"}
+
+    def test_headers_of_the_nearer_kind_win(self) -> None:
+        """A header of a kind stands in for that of the kind it extends."""
+        far = KindModel(
+            kind="far", headers={"X-Version": "1", "X-Other": "o"}, outcomes=(RuleModel(outcome=Outcome.REJECTED),)
+        )
+        model = KindModel.model_validate({"kind": "near", **spec({"headers": {"x-version": "2"}})})
+        operation = compile_kind(model, [far]).operations["job"]
         assert operation.headers == {"x-version": "2", "X-Other": "o"}
 
     def test_times_are_seconds_unless_told(self) -> None:
