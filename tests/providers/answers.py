@@ -422,6 +422,7 @@ for text, pause in (
     ("inf", None),
     ("Tue, 99 Nov 2023 22:14:20 GMT", None),
     ("Tue, 14 Nov 99999 22:14:20 GMT", None),
+    ("Tue, 14 Nov 99999999999999999999 22:14:20 GMT", None),
 ):
     row(f"Retry-After {text!r}", 429, b"", "throttled", retry_after=pause, headers={"retry-after": text})
 row("Retry-After of an outage", 503, b"", "unreachable", retry_after=30, headers={"Retry-After": "30"})

@@ -1,6 +1,7 @@
 """What an answer says, and that no answer ever says more than it does."""
 
 import math
+import time
 from collections import Counter
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -227,8 +228,8 @@ def assert_sound(operation: Operation, seen: Observation, status: int) -> None:
     for name in TEXTS:
         text = getattr(seen, name)
         assert text is None or 0 < len(text) <= (LONGEST_TEXT if name == "message" else LONGEST_TEXT // 5)
-    for time in (seen.started_at, seen.ended_at):
-        assert time is None or 0 < time <= LATEST
+    for moment in (seen.started_at, seen.ended_at):
+        assert moment is None or 0 < moment <= LATEST
     assert seen.progress is None or 0 <= seen.progress <= 100
     for seconds in (seen.duration, seen.retry_after):
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
@@ -296,11 +297,23 @@ class TestTime:
             ("9999-12-31T23:59:59-01:00", "s", None),
             ("12:00:00", "s", None),
             (b"1647213406", "s", None),
+            (10**400, "s", None),
         ],
     )
     def test_is_epoch_seconds(self, value: object, unit: str, seconds: float | None) -> None:
         """The number of digits tells seconds from milliseconds, the documented unit only where they are too few."""
         assert parse_time(value, unit) == seconds
+
+    def test_without_an_offset_is_utc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A time that names no zone is UTC, wherever poller runs."""
+        monkeypatch.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        try:
+            assert parse_time("2026-11-21T12:00:00") == 1_795_262_400.0
+            assert parse_retry_after("Tue, 14 Nov 2023 22:14:20 -0000", NOW) == 60.0
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
     @given(
         json_values | st.datetimes().map(str) | st.text("0123456789-:TZ+. ", max_size=30), st.sampled_from(["s", "ms"])
