@@ -22,6 +22,9 @@ from poller.providers.expressions import Expression, Folding, compile_expression
 from poller.providers.request import check_header
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
+_TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(408, 429), range(430, 500))
+"""Where `missing` is looked for: not beside refusals (401, 403, 407, 429), and not on a 5xx, since a gateway that is going
+down has been seen to say "not found"."""
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
 
@@ -390,8 +393,7 @@ def _own_rules(name: str, at: tuple[str | int, ...], model: OperationModel, fold
     if model.missing is None:
         return rules
     when = _needed((*at, "missing"), model.missing, folding)
-    # Never on a 5xx: a gateway that is going down has been seen to say "not found".
-    return (Rule(Outcome.MISSING, None, (range(200, 500),), (), None, when, f"missing: {model.missing}"), *rules)
+    return (Rule(Outcome.MISSING, None, _TELLS_OF_THE_TASK, (), None, when, f"missing: {model.missing}"), *rules)
 
 
 def _rules(at: tuple[str | int, ...], owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
@@ -409,12 +411,17 @@ def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Fold
     return Rule(
         outcome=model.outcome or Outcome.ANSWERED,
         state=model.state,
-        statuses=tuple(_status_range(status) for status in model.http),
+        statuses=tuple(_status_range(status) for status in model.http or _default_statuses(model)),
         codes=tuple(re.compile(_glob(code), re.DOTALL) for code in model.code),
         header=model.header,
         when=_expression(folding, (*key, "when"), model.when),
         text=f"{name} ({said})" if said else name,
     )
+
+
+def _default_statuses(model: RuleModel) -> tuple[str, ...]:
+    """What tells a state is an answer, and comes with a 2xx if nothing else is said."""
+    return ("2xx",) if model.outcome in (None, Outcome.ANSWERED) else ()
 
 
 def _status_range(text: str) -> range:

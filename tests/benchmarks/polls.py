@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median
@@ -29,18 +29,20 @@ IN_FLIGHT = 32
 """Requests under way at once, at most: the daemon's default, and the coroutines of the bare loop."""
 LONGEST_INTERVAL = 2.0
 """Seconds over which the daemon spreads its first polls; were tasks polled less often, they would come in waves."""
-WARM_UP = 1.0
-"""Seconds of polling before a window, for the daemon besides the first round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``tasks`` are polled at a ``pace`` per second, and measured in so many ``runs`` of so many ``seconds``."""
+    """``tasks`` are polled at a ``pace`` per second, and measured in so many ``runs`` of so many ``seconds``.
+
+    ``warm_up`` is how long a client polls before it is measured, seconds; the daemon besides its first round.
+    """
 
     tasks: int = 2_000
     pace: int = 1_000
     runs: int = 3
     seconds: float = 4.0
+    warm_up: float = 1.0
 
     @property
     def interval(self) -> float:
@@ -126,11 +128,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pace", type=int, default=default.pace, help="polls per second, all together (%(default)s)")
     parser.add_argument("--runs", type=int, default=default.runs, help="windows measured of each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=default.seconds, help="length of a window (%(default)s)")
+    parser.add_argument("--warm-up", type=float, default=default.warm_up, help="seconds before it (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> Report:
     """Measures."""
-    return measure(_checked(Load(options.tasks, options.pace, options.runs, options.seconds)))
+    given = {field.name: getattr(options, field.name) for field in fields(Load)}
+    return measure(_checked(Load(**given)))
 
 
 def measure(load: Load) -> Report:
@@ -152,6 +156,8 @@ def _checked(load: Load) -> Load:
         raise BenchmarkError("CPU time is read from /proc, which only Linux has")
     if not (0 < load.tasks <= 100_000 and 0 < load.pace <= 50_000 and 0 < load.runs <= 20 and 0 < load.seconds <= 30):
         raise BenchmarkError("allowed are up to 100000 tasks, a pace of 50000, 20 runs and 30 seconds, none of them 0")
+    if not 0 <= load.warm_up <= 30:
+        raise BenchmarkError("allowed is a warm-up of up to 30 seconds")
     if load.interval > LONGEST_INTERVAL:
         raise BenchmarkError(f"{load.tasks} tasks need a pace of {load.tasks / LONGEST_INTERVAL:.0f} at least")
     return load
@@ -181,7 +187,7 @@ def _bare_run(load: Load, pace: int, server: _Server, folder: Path) -> Window:
     started_at = server.requests()
     with running("bare", "tests.benchmarks.bare", *arguments, folder=folder) as process:
         _until_asked(server, started_at, process)
-        time.sleep(WARM_UP)
+        time.sleep(load.warm_up)
         return _window(process, server, load.seconds)
 
 
@@ -190,7 +196,7 @@ def _daemon_run(load: Load, server: _Server, folder: Path) -> Window:
         config = _write_config(load, server.url, Path(name))
         with running("daemon", "poller", "run", "-c", str(config), folder=folder) as process:
             url = process.until_written(r'"listen": ?"(http://[^"]+)"')
-            time.sleep(load.interval + WARM_UP)
+            time.sleep(load.interval + load.warm_up)
             window = _window(process, server, load.seconds)
             _check_answered(url)
             return window

@@ -15,7 +15,7 @@ from poller.providers.client import build_request
 from tests.benchmarks.trainings import KIND, OPERATION, training_params, training_url
 
 ROOT = Path(__file__).parents[2]
-TINY = ("polls", "--tasks", "20", "--pace", "200", "--runs", "1", "--seconds", "0.5")
+TINY = ("polls", "--tasks", "20", "--pace", "200", "--runs", "1", "--seconds", "0.5", "--warm-up", "0.1")
 
 
 def command(*arguments: str) -> list[str]:
@@ -43,7 +43,7 @@ def test_polls_tells_figures_of_daemon_bare_loop_and_server() -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["benchmark"] == "polls"
-    assert report["load"] == {"tasks": 20, "pace": 200, "runs": 1, "seconds": 0.5}
+    assert report["load"] == {"tasks": 20, "pace": 200, "runs": 1, "seconds": 0.5, "warm_up": 0.1}
     for client in ("daemon", "bare", "flat_out"):
         assert set(report[client]) == {"requests_per_second", "cpu_us_per_request"}
         assert report[client]["requests_per_second"] > 0
