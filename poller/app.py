@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,15 +13,18 @@ from prometheus_client import CollectorRegistry
 
 from poller.config.loading import Loaded, load
 from poller.config.settings import Retention
+from poller.config.watchlist import Diff, diff
 from poller.domain.circuit import Pauses
-from poller.domain.errors import Problem, StoreError
+from poller.domain.errors import ConfigError, PollerError, Problem, StoreError
 from poller.domain.observation import Observation
 from poller.domain.state import State
+from poller.domain.task import Entry
 from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
-from poller.protocols import Clock, Emitter, Store
+from poller.protocols import Clock, Emitter
 from poller.providers.binding import Binding, bind, check
+from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane, Reporter
@@ -29,6 +32,7 @@ from poller.runtime.limits import Limits
 from poller.runtime.once import Once
 from poller.runtime.scheduler import Scheduler
 from poller.store.sql import open_store
+from poller.web.control import Control
 from poller.web.server import build_app, serve
 
 LONGEST_STOP = 8.0
@@ -38,8 +42,6 @@ PRUNE_EVERY = 3_600.0
 """Seconds between two looks for what is too old to be kept."""
 
 Logger = structlog.typing.FilteringBoundLogger
-Until = Callable[[Scheduler], Awaitable[str]]
-"""Waits for what ends the daemon and tells the reason; is given what is being watched."""
 
 
 def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ) -> Loaded:
@@ -59,51 +61,140 @@ def _store_problems(loaded: Loaded) -> Iterator[Problem]:
         yield loaded.problem(("store",), str(error).removeprefix("store: "))
 
 
-async def run_daemon(
-    loaded: Loaded,
-    logger: Logger,
-    until: Until,
-    env: Mapping[str, str] = os.environ,
-    emitters: Sequence[Emitter] = (),
-) -> None:
-    """Watches everything in a config until ``until`` returns; what happened until then is committed and told.
+class Daemon:
+    """Watches everything in a config; what happened is committed first and told then.
 
-    ``emitters`` are told beside the log and the metrics.
-
-    Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
+    ``load`` reads the config again for a reload. ``emitters`` are told beside the log and the metrics.
     """
-    settings, clock = loaded.settings, LoopClock()
-    logger.info(
-        "daemon.started", version=version("poller"), store=_shown_store(settings.store), tasks=len(loaded.entries)
-    )
-    async with AsyncExitStack() as stack:
-        store = open_store(settings.store)
-        stack.push_async_callback(store.close)
-        await store.open()
-        metrics = Metrics(CollectorRegistry(), version("poller"), lambda: committer.unemitted)
-        committer = Committer(store, [LogEmitter(logger), metrics, *emitters], clock, logger)
-        scheduler = Scheduler(
-            committer=committer,
-            observer=metrics,
-            clock=clock,
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        load: Callable[[], Loaded],
+        logger: Logger,
+        env: Mapping[str, str] = os.environ,
+        emitters: Sequence[Emitter] = (),
+    ) -> None:
+        self._loaded = loaded
+        self._load = load
+        self._stamp = filewatch.stamp(self._sources)
+        self._logger = logger
+        self._env = env
+        self._clock = LoopClock()
+        self._store = open_store(self._loaded.settings.store)
+        self._metrics = Metrics(CollectorRegistry(), version("poller"), lambda: self._committer.unemitted)
+        told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
+        self._committer = Committer(self._store, told, self._clock, logger)
+        self.scheduler = Scheduler(
+            committer=self._committer,
+            observer=self._metrics,
+            clock=self._clock,
             draw=random.random,
-            retention=_retention(settings.retention),
+            retention=_retention(self._loaded.settings.retention),
         )
-        app = build_app(scheduler, store, Exposition(metrics, scheduler).render, clock, logger)
-        host, port = await stack.enter_async_context(serve(app, settings.web.listen.host, settings.web.listen.port))
-        for binding in bind(loaded, env).values():
-            scheduler.add_lane(await _open_lane(stack, binding, loaded, scheduler, clock, logger))
-        now = clock.now()
-        saved = await store.watch(list(loaded.entries.values()), now)
-        await committer.recover()
-        scheduler.load(list(loaded.entries.values()), saved, now)
-        metrics.reloaded(ok=True, at=now)
-        logger.info("daemon.ready", tasks=len(loaded.entries), listen=f"http://{host}:{port}")
+        self._reloading = anyio.Lock()
+
+    async def run(self, until: "Until") -> None:
+        """Polls until ``until`` returns.
+
+        Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
+        """
+        loaded, logger = self._loaded, self._logger
+        where = _shown_store(loaded.settings.store)
+        logger.info("daemon.started", version=version("poller"), store=where, tasks=len(loaded.entries))
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._store.close)
+            await self._store.open()
+            render = Exposition(self._metrics, self.scheduler).render
+            control = Control(self.reload, self._api_token)
+            app = build_app(self.scheduler, self._store, render, control, self._clock, logger)
+            listen = loaded.settings.web.listen
+            host, port = await stack.enter_async_context(serve(app, listen.host, listen.port))
+            await self._committer.recover()
+            await self._apply(loaded, {}, bind(loaded, self._env))
+            logger.info("daemon.ready", tasks=len(loaded.entries), listen=f"http://{host}:{port}")
+            reason = await self._poll_until(until)
+        logger.info("daemon.stopped", reason=reason)
+
+    async def reload(self) -> Diff:
+        """Reads the config again and applies what changed, without disturbing the rest; what that was.
+
+        Raises ConfigError, with every mistake, and leaves everything as it was; StoreError likewise.
+        """
+        async with self._reloading:
+            try:
+                loaded = await anyio.to_thread.run_sync(self._load)
+                _check_restart(self._loaded, loaded)
+                changes = await self._switch(loaded)
+            except PollerError as error:
+                self._metrics.reloaded(ok=False, at=self._clock.now())
+                self._logger.error("config.rejected", reason=str(error))
+                raise
+        counts = {"added": len(changes.added), "changed": len(changes.changed), "removed": len(changes.removed)}
+        self._logger.info("config.reloaded", **counts)
+        return changes
+
+    def _api_token(self) -> str | None:
+        secret = self._loaded.settings.web.api_token
+        return None if secret is None else secret.reveal()
+
+    def _sources(self) -> tuple[Iterable[Path], Iterable[Path]]:
+        return self._loaded.files, self._loaded.folders
+
+    async def _watch_files(self) -> None:
+        """Reloads when a file of the config changes; what is wrong with it is in the log."""
+        async for _ in filewatch.changes(self._sources, self._stamp, self._logger):
+            with suppress(PollerError):
+                await self.reload()
+
+    async def _switch(self, loaded: Loaded) -> Diff:
+        """Goes over from the config in force to another one."""
+        before, bindings = self._loaded, bind(loaded, self._env)
+        renewed = {name: b for name, b in bindings.items() if _connection(before, name) != _connection(loaded, name)}
+        changes = await self._apply(loaded, before.entries, renewed)
+        self.scheduler.retire(before.settings.providers.keys() - loaded.settings.providers.keys())
+        self.scheduler.show(_retention(loaded.settings.retention))
+        self._loaded = loaded
+        return changes
+
+    async def _apply(self, loaded: Loaded, before: Mapping[str, Entry], bindings: Mapping[str, Binding]) -> Diff:
+        changes, now = diff(before, loaded.entries), self._clock.now()
+        saved = await self._store.watch(list(loaded.entries.values()), now)
+        # From here on nothing waits: either all of it is applied or none.
+        lanes = [_open_lane(b, loaded, self.scheduler, self._clock, self._logger) for b in bindings.values()]
+        self.scheduler.apply(loaded.entries, changes, saved, now, lanes)
+        self._metrics.reloaded(ok=True, at=now)
+        return changes
+
+    async def _poll_until(self, until: "Until") -> str:
+        """Polls until it is time to stop, then lets go of the polls under way and commits what is left."""
         async with anyio.create_task_group() as group:
-            group.start_soon(_prune, store, settings.history, clock, logger)
-            reason = await _poll_until(until, scheduler, committer)
-            group.cancel_scope.cancel()
-    logger.info("daemon.stopped", reason=reason)
+            group.start_soon(self._committer.run)
+            async with anyio.create_task_group() as polling:
+                polling.start_soon(self.scheduler.run)
+                polling.start_soon(self._prune)
+                polling.start_soon(self._watch_files)
+                reason = await until(self)
+                polling.cancel_scope.cancel()
+            self.scheduler.flush()
+            self._committer.stop()
+            group.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
+        return reason
+
+    async def _prune(self) -> None:
+        """Forgets, from time to time, what is older than the history to be kept."""
+        while True:
+            await anyio.sleep(PRUNE_EVERY)
+            try:
+                forgotten = await self._store.prune(self._clock.now() - self._loaded.settings.history)
+            except StoreError as error:
+                self._logger.warning("store.not_pruned", error=str(error))
+            else:
+                self._logger.debug("store.pruned", rows=forgotten)
+
+
+Until = Callable[[Daemon], Awaitable[str]]
+"""Waits for what ends the daemon and tells the reason."""
 
 
 async def poll_once(
@@ -113,50 +204,19 @@ async def poll_once(
     clock = LoopClock()
     once = Once(clock)
     entries = [loaded.entries[name] for name in names]
-    async with AsyncExitStack() as stack:
-        bindings = bind(loaded, env)
-        for provider in dict.fromkeys(entry.provider for entry in entries):
-            once.add_lane(await _open_lane(stack, bindings[provider], loaded, once, clock, logger))
-        await once.run(entries)
+    bindings = bind(loaded, env)
+    for provider in dict.fromkeys(entry.provider for entry in entries):
+        once.add_lane(_open_lane(bindings[provider], loaded, once, clock, logger))
+    await once.run(entries)
     return once.seen
 
 
-async def _poll_until(until: Until, scheduler: Scheduler, committer: Committer) -> str:
-    """Polls until it is time to stop, then lets go of the polls under way and commits what is left."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(committer.run)
-        async with anyio.create_task_group() as polling:
-            polling.start_soon(scheduler.run)
-            reason = await until(scheduler)
-            polling.cancel_scope.cancel()
-        scheduler.flush()
-        committer.stop()
-        group.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
-    return reason
-
-
-async def _prune(store: Store, history: float, clock: Clock, logger: Logger) -> None:
-    """Forgets, from time to time, what is older than ``history`` seconds."""
-    while True:
-        await anyio.sleep(PRUNE_EVERY)
-        try:
-            forgotten = await store.prune(clock.now() - history)
-        except StoreError as error:
-            logger.warning("store.not_pruned", error=str(error))
-        else:
-            logger.debug("store.pruned", rows=forgotten)
-
-
-async def _open_lane(
-    stack: AsyncExitStack, binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger
-) -> Lane:
-    connection = binding.connect(clock)
-    stack.push_async_callback(connection.close)
+def _open_lane(binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger) -> Lane:
     settings, policy = binding.settings, loaded.settings.policy(binding.name)
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
     return Lane(
         binding.name,
-        connection,
+        binding.connect(clock),
         Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
         clock=clock,
         reporter=reporter,
@@ -172,3 +232,20 @@ def _shown_store(url: str) -> str:
     """The store's URL without what may be a password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _connection(loaded: Loaded, provider: str) -> tuple[object, ...] | None:
+    """Everything that the connection to a provider is made of; None for a provider that is not there."""
+    settings = loaded.settings.providers.get(provider)
+    return None if settings is None else (settings, loaded.settings.policy(provider))
+
+
+def _check_restart(before: Loaded, after: Loaded) -> None:
+    """ConfigError for changes that a running daemon cannot take over."""
+    changed = [
+        after.problem((key,), "changed, this needs a restart")
+        for key in ("web", "store", "log")
+        if getattr(before.settings, key) != getattr(after.settings, key)
+    ]
+    if changed:
+        raise ConfigError(changed)

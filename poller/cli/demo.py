@@ -11,7 +11,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from poller.app import Logger, load_config, run_daemon
+from poller.app import Daemon, Logger, load_config
 from poller.cli import tables
 from poller.cli.options import address, run_async
 from poller.config.values import Address
@@ -20,7 +20,6 @@ from poller.domain.events import FlagChange, Transition
 from poller.domain.state import State
 from poller.emit.logs import configure_logging
 from poller.protocols import WatchedTask
-from poller.runtime.scheduler import Scheduler
 from poller.simulator import Simulator, load_scenario, serve
 
 _CLOUD = "http://127.0.0.1:9818"
@@ -66,9 +65,10 @@ class _Demo:
     async def run(self, logger: Logger) -> None:
         with tempfile.TemporaryDirectory(prefix="poller-demo-") as folder:
             async with serve(Simulator(load_scenario()), "127.0.0.1", 0) as cloud:
-                loaded = load_config(self._write_config(Path(folder), cloud))
+                config = self._write_config(Path(folder), cloud)
+                loaded = load_config(config)
                 sys.stderr.write(f"Status page: http://{self._listen}/   Metrics: http://{self._listen}/metrics\n")
-                await run_daemon(loaded, logger, self._wait, emitters=[self])
+                await Daemon(loaded, lambda: load_config(config), logger, emitters=[self]).run(self._wait)
         self._summarize()
 
     def _write_config(self, folder: Path, cloud: str) -> Path:
@@ -77,7 +77,7 @@ class _Demo:
         path.write_text(text.replace(_CLOUD, cloud).replace(_LISTEN, str(self._listen)), "utf-8")
         return path
 
-    async def _wait(self, scheduler: Scheduler) -> str:
+    async def _wait(self, daemon: Daemon) -> str:
         reason = ""
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as group:
@@ -90,11 +90,11 @@ class _Demo:
 
                 group.start_soon(signalled)
                 # Nobody but the demo waits for all tasks to be over: not worth an event in the scheduler.
-                while not (self._exit_when_done and scheduler.all_over()):  # noqa: ASYNC110
+                while not (self._exit_when_done and daemon.scheduler.all_over()):  # noqa: ASYNC110
                     await anyio.sleep(0.2)
                 reason = "every task has ended"
                 group.cancel_scope.cancel()
-        self._watched = list(scheduler.tasks())
+        self._watched = list(daemon.scheduler.tasks())
         return reason
 
     def _summarize(self) -> None:

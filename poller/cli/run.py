@@ -1,15 +1,17 @@
 """`poller run`: the daemon."""
 
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import typer
 
-from poller.app import Logger, Until, load_config, run_daemon
+from poller.app import Daemon, Logger, load_config
 from poller.cli.options import ConfigPath, run_async
 from poller.config.loading import Loaded
+from poller.domain.errors import PollerError
 from poller.emit.logs import configure_logging
-from poller.runtime.scheduler import Scheduler
 
 
 def register(app: typer.Typer) -> None:
@@ -25,19 +27,26 @@ def register(app: typer.Typer) -> None:
         """
         checked = load_config(config)
         logger = configure_logging(checked.settings.log.level, checked.settings.log.format)
-        run_async(lambda: run_until_signalled(checked, logger))
+        run_async(lambda: _run(checked, lambda: load_config(config), logger))
 
 
-async def run_until_signalled(loaded: Loaded, logger: Logger) -> None:
-    """Runs the daemon until SIGTERM or SIGINT."""
+async def _run(loaded: Loaded, load: Callable[[], Loaded], logger: Logger) -> None:
+    """Runs the daemon until SIGTERM or SIGINT; SIGHUP reloads."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
 
-        async def signalled(_: Scheduler) -> str:
-            async for number in signals:
-                if number is not signal.SIGHUP:
-                    return number.name
-                logger.warning("config.rejected", reason="this version reads its config at the start only; restart it")
+        async def signalled(daemon: Daemon) -> str:
+            async with anyio.create_task_group() as reloads:
+                async for number in signals:
+                    if number is not signal.SIGHUP:
+                        reloads.cancel_scope.cancel()
+                        return number.name
+                    reloads.start_soon(_reload, daemon)
             return "no more signals"
 
-        until: Until = signalled
-        await run_daemon(loaded, logger, until)
+        await Daemon(loaded, load, logger).run(signalled)
+
+
+async def _reload(daemon: Daemon) -> None:
+    """Reloads; that it could not be done is in the log already."""
+    with suppress(PollerError):
+        await daemon.reload()

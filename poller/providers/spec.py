@@ -23,8 +23,8 @@ from poller.providers.request import check_header
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(408, 429), range(430, 500))
-"""Where `missing` is looked for: not beside refusals (401, 403, 407, 429), and not on a 5xx, since a gateway that is going
-down has been seen to say "not found"."""
+"""Where `missing` is looked for: not beside refusals (401, 403, 407, 429), and not on a 5xx, since a gateway that is
+going down has been seen to say "not found"."""
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
 

@@ -17,8 +17,8 @@ from poller.runtime.watch import Watch
 
 GRACE = 30.0
 """Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
-_TICK = 1e-5
-"""Seconds that are not worth a sleep: a timer may fire that much early."""
+_TICK = 5e-4
+"""Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
 _CREDENTIALS_CHECK = 1.0
 """Seconds between looks at the credentials while a connection pauses on their account."""
 
@@ -56,6 +56,8 @@ class Lane:
         self._queue: list[tuple[float, int, Watch]] = []
         self._tickets = count(1)
         self._wakeup = Wakeup()
+        self._retired = False
+        self._idle = anyio.Event()
         self._turn = asyncio.Lock()
         self._moved_at = clock.monotonic()
         self._paused_at: float | None = None
@@ -118,11 +120,23 @@ class Lane:
             f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
         )
 
+    def retire(self) -> None:
+        """Sends no more polls; `run` ends when those under way have come back. Its watches are another lane's now."""
+        self._queue.clear()
+        self._retired = True
+        self._wakeup.set()
+
     async def run(self) -> None:
-        """Sends polls until cancelled."""
-        async with anyio.create_task_group() as workers:
-            for _ in range(self._limits.max_in_flight):
-                workers.start_soon(self._work)
+        """Sends polls until cancelled or retired, then closes the connection."""
+        try:
+            async with anyio.create_task_group() as workers:
+                for _ in range(self._limits.max_in_flight):
+                    workers.start_soon(self._work)
+                await self._idle.wait()
+                workers.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._connection.close()
 
     async def _work(self) -> None:
         while True:
@@ -138,6 +152,9 @@ class Lane:
 
     def _wait(self) -> float | None:
         """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
+        if self._retired:
+            self._leave_when_idle()
+            return None
         now = self._clock.monotonic()
         self._circuit = self._circuit_at(now)
         if self._circuit.phase is Phase.PAUSED:
@@ -150,6 +167,10 @@ class Lane:
             return None
         wait = max(head.due - now, self._pacer.wait(now))
         return wait if wait > _TICK else 0.0
+
+    def _leave_when_idle(self) -> None:
+        if not self.in_flight:
+            self._idle.set()
 
     def _circuit_at(self, now: float) -> Circuit:
         circuit = self._circuit.passed(now)
@@ -183,7 +204,9 @@ class Lane:
         finally:
             watch.polling = False
             self.in_flight -= 1
-            self._wakeup.set()
+            # Where more than one may be under way, nobody waits for this one to come back.
+            if self._circuit.phase is not Phase.OPEN or self._retired:
+                self._wakeup.set()
         came = self._moved_at = self._clock.monotonic()
         self._learn(seen, epoch, version, came)
         self._note_contradiction(watch, seen)

@@ -2,11 +2,14 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 import anyio
+from anyio.abc import TaskGroup
 
+from poller.config.watchlist import Diff
 from poller.domain.cadence import first_delay, next_delay
 from poller.domain.lifecycle import Step, advance, begin, lapse, next_lapse, resume
 from poller.domain.observation import REFUSALS, Observation
@@ -53,24 +56,48 @@ class Scheduler:
         self._lapses: list[tuple[float, int, Watch]] = []
         self._numbers = count()
         self._wakeup = Wakeup()
+        self._running: TaskGroup | None = None
         self.ready = False
 
-    def add_lane(self, lane: Lane) -> None:
-        """Takes a provider connection into use; before the entries that name it."""
-        self._lanes[lane.provider] = lane
+    def apply(
+        self,
+        entries: Mapping[str, Entry],
+        changes: Diff,
+        saved: Mapping[str, Saved],
+        now: float,
+        lanes: Iterable[Lane] = (),
+    ) -> None:
+        """Makes ``entries`` the watchlist, ``changes`` being how they differ from those watched so far.
 
-    def load(self, entries: Sequence[Entry], saved: Mapping[str, Saved], now: float) -> None:
-        """Watches ``entries``, first seen ``now`` or going on where ``saved`` left off."""
-        counts = Counter(entry.provider for entry in entries)
-        for entry in entries:
-            spread = counts[entry.provider] / self._lanes[entry.provider].rate
-            self._add(entry, saved.get(entry.name), spread, now)
+        ``lanes`` are connections that are new or take the place of their namesakes. New tasks are first seen ``now``,
+        or go on where ``saved`` left off. What is not among the changes is not touched, nor is a poll under way.
+        """
+        for lane in lanes:
+            self._use(lane)
+        for name in (*changes.removed, *changes.restarted):
+            self._drop(self._watches.pop(name))
+        fresh = [entries[name] for name in (*changes.added, *changes.restarted)]
+        counts = Counter(entry.provider for entry in fresh)
+        for entry in fresh:
+            self._add(entry, saved.get(entry.name), counts[entry.provider] / self._lanes[entry.provider].rate, now)
+        for name in set(changes.changed).difference(changes.restarted):
+            self._adjust(self._watches[name], entries[name])
         self._ordered = None
         self.ready = True
+
+    def retire(self, providers: Iterable[str]) -> None:
+        """Lets go of connections that no entry names any more."""
+        for name in providers:
+            self._lanes.pop(name).retire()
+
+    def show(self, retention: Callable[[State], float]) -> None:
+        """Shows finished tasks for as long as ``retention`` tells from now on."""
+        self._retention = retention
 
     async def run(self) -> None:
         """Polls until cancelled."""
         async with anyio.create_task_group() as group:
+            self._running = group
             for lane in self._lanes.values():
                 group.start_soon(lane.run)
             group.start_soon(self._run_lapses)
@@ -118,6 +145,43 @@ class Scheduler:
         """Whether every task has ended; a followed one when a run of it has."""
         return all(watch.task.status.terminal for watch in self._watches.values())
 
+    def _use(self, lane: Lane) -> None:
+        """Takes a connection into use; the watches of the one whose place it takes go over to it."""
+        before = self._lanes.get(lane.provider)
+        self._lanes[lane.provider] = lane
+        if before is not None:
+            before.retire()
+            for watch in self._watches.values():
+                if watch.lane is before:
+                    self._move(watch, lane)
+        if self._running is not None:
+            self._running.start_soon(lane.run)
+
+    def _move(self, watch: Watch, lane: Lane) -> None:
+        watch.lane = lane
+        if watch.due is not None and not watch.polling:
+            lane.plan(watch, watch.due)
+
+    def _drop(self, watch: Watch) -> None:
+        watch.gone = True
+        watch.lane.drop(watch)
+
+    def _adjust(self, watch: Watch, entry: Entry) -> None:
+        """Gives a watch its entry as it is now; what is known of the task stays."""
+        watch.task = replace(watch.task, entry=entry)
+        watch.lane = self._lanes[entry.provider]
+        if watch.polling:
+            return
+        if watch.task.over:
+            watch.lane.drop(watch)
+            return
+        latest = self._clock.monotonic() + entry.policy.max
+        if watch.due is None:
+            watch.lane.plan(watch, self._clock.monotonic() + first_delay(watch.task, self._draw()))
+        elif watch.due > latest:
+            watch.lane.plan(watch, latest)
+        self._await_lapse(watch)
+
     def _add(self, entry: Entry, saved: Saved | None, spread: float, now: float) -> None:
         task = resume(entry, saved.status, saved.contact, saved.saved_at, now) if saved else begin(entry, now)
         watch = Watch(task, self._lanes[entry.provider])
@@ -152,7 +216,8 @@ class Scheduler:
         if moment is None:
             return
         at = self._clock.monotonic() + max(_SOONEST_LAPSE, moment - now)
-        heapq.heappush(self._lapses, (at, next(self._numbers), watch))
+        watch.lapse = next(self._numbers)
+        heapq.heappush(self._lapses, (at, watch.lapse, watch))
         if self._lapses[0][2] is watch:
             self._wakeup.set()
 
@@ -160,7 +225,9 @@ class Scheduler:
         while True:
             wait = self._lapses[0][0] - self._clock.monotonic() if self._lapses else None
             if wait is not None and wait <= 0:
-                self._lapse(heapq.heappop(self._lapses)[2])
+                _, number, watch = heapq.heappop(self._lapses)
+                if watch.lapse == number:
+                    self._lapse(watch)
             else:
                 await self._wakeup.sleep(wait)
 

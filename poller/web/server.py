@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from poller.domain.errors import PollerError, StoreError
 from poller.protocols import Clock, Store, Watching
 from poller.web.api import Api, NoSuchTaskError, json_response
+from poller.web.control import Control
 from poller.web.page import StatusPage
 from poller.web.selection import BadQueryError
 
@@ -31,7 +32,12 @@ _STARTED = web.RequestKey("started", bool)
 
 
 def build_app(
-    watching: Watching, store: Store, render_metrics: RenderMetrics, clock: Clock, logger: FilteringBoundLogger
+    watching: Watching,
+    store: Store,
+    render_metrics: RenderMetrics,
+    control: Control,
+    clock: Clock,
+    logger: FilteringBoundLogger,
 ) -> web.Application:
     """Everything that is answered over HTTP; ``logger`` hears of requests that failed for no fault of theirs."""
     page = StatusPage(watching, clock)
@@ -43,6 +49,7 @@ def build_app(
             web.get("/metrics", _metrics(render_metrics)),
             web.get("/-/healthy", _healthy(watching)),
             web.get("/-/ready", _ready(watching)),
+            *control.routes(),
             *Api(watching, store).routes(),
         ]
     )

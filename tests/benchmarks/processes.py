@@ -2,10 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ LONGEST_LIFE = 120.0
 """Seconds after which the benchmarks' own processes leave by themselves, should nobody be left to ask them to."""
 
 _ROOT = Path(__file__).parents[2]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class BenchmarkError(Exception):
@@ -73,7 +75,17 @@ class Process:
 @contextmanager
 def running(name: str, module: str, *arguments: str, folder: Path) -> Iterator[Process]:
     """``python -m module arguments`` while the context lasts; what it writes goes to a file in ``folder``."""
-    output = folder / f"{name}.log"
+    process = None
+    try:
+        with _signals_kept():
+            process = _start(name, module, arguments, folder / f"{name}.log")
+        yield process
+    finally:
+        if process is not None:
+            process.stop()
+
+
+def _start(name: str, module: str, arguments: Iterable[str], output: Path) -> Process:
     with output.open("wb") as file:
         popen = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -82,8 +94,18 @@ def running(name: str, module: str, *arguments: str, folder: Path) -> Iterator[P
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    process = Process(name, popen, output)
+    return Process(name, popen, output)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keeps SIGINT and SIGTERM until the context ends: in the middle of a start they would leave an orphan."""
+    kept: list[int] = []
+    handlers = {number: signal.signal(number, lambda got, _: kept.append(got)) for number in _SIGNALS}
     try:
-        yield process
+        yield
     finally:
-        process.stop()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for got in kept:
+        signal.raise_signal(got)

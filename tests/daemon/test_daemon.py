@@ -155,14 +155,6 @@ async def test_a_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) 
     assert running.logged("daemon.stopped")[0]["reason"] == number.name
 
 
-async def test_sighup_does_not_end_it(tmp_path: Path) -> None:
-    """The config is kept, and the log says so."""
-    async with local_cloud() as (_, url), daemon(write_config(tmp_path, url, [job("a")])) as running:
-        running.signal(signal.SIGHUP)
-        await running.until_logged("config.rejected")
-        assert (await running.get("/-/healthy"))[0] == 200
-
-
 async def test_a_bad_config_is_told_whole_and_ends_with_2(tmp_path: Path) -> None:
     """Every mistake on a line of its own, with file and line, before anything is opened."""
     tasks = [

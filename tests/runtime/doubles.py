@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from poller.config.watchlist import diff
 from poller.domain.circuit import Pauses
 from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange, Transition
@@ -202,9 +203,9 @@ def build_house(
     scheduler = Scheduler(
         committer=committer, observer=listener, clock=clock(), draw=draw, retention=lambda _state: 3600.0
     )
-    for name, provider in providers.items():
-        scheduler.add_lane(build_lane(name, provider, scheduler, logger, **options))
-    scheduler.load(list(entries), store.saved, clock().now())
+    lanes = [build_lane(name, provider, scheduler, logger, **options) for name, provider in providers.items()]
+    watchlist = {entry.name: entry for entry in entries}
+    scheduler.apply(watchlist, diff({}, watchlist), store.saved, clock().now(), lanes)
     return House(store, listener, committer, scheduler, logs)
 
 

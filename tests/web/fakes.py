@@ -10,11 +10,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import CapturingLogger
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import StoreError
+from poller.domain.errors import PollerError, StoreError
 from poller.domain.events import Transition
 from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.protocols import Batch, Saved, TransitionPage
+from poller.web.control import Control
 from poller.web.server import RenderMetrics, build_app
 from tests.emit.fakes import NOW, FakeWatching
 
@@ -76,12 +77,21 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
+    token: str | None = None
+    mistake: PollerError | None = None
+    reloads: int = 0
 
     def app(self) -> web.Application:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
-        return build_app(self.watching, self.store, self.render, FakeClock(), logger)
+        control = Control(self.reload, lambda: self.token)
+        return build_app(self.watching, self.store, self.render, control, FakeClock(), logger)
+
+    async def reload(self) -> None:
+        if self.mistake is not None:
+            raise self.mistake
+        self.reloads += 1
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
