@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -195,6 +196,17 @@ class Daemon:
 
 Until = Callable[[Daemon], Awaitable[str]]
 """Waits for what ends the daemon and tells the reason."""
+
+
+async def stored_changes(loaded: Loaded) -> Diff:
+    """How the watchlist of a config differs from the one that the daemon on its store loaded last."""
+    stored = await open_store(loaded.settings.store).watchlist()
+    return diff(_wherever_written(stored), _wherever_written(loaded.entries.values()))
+
+
+def _wherever_written(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """The entries by name, all from the same file: a config to be checked often lies elsewhere."""
+    return {entry.name: replace(entry, source="") for entry in entries}
 
 
 async def poll_once(

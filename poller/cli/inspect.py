@@ -7,7 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from poller.app import load_config, poll_once
+from poller.app import load_config, poll_once, stored_changes
 from poller.cli import tables
 from poller.cli.daemon_api import fetch_tasks
 from poller.cli.options import AsJson, ConfigPath, run_async
@@ -31,6 +31,9 @@ def check(
     skip_secrets: Annotated[
         bool, typer.Option("--skip-secrets", help="Secrets that cannot be had are no mistake, for CI.")
     ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print what a reload would add, change and remove instead.")
+    ] = False,
 ) -> None:
     """Check config, provider specs and watchlist offline, and print what would be watched.
 
@@ -40,7 +43,10 @@ def check(
     Exit status 2 if there are any.
     """
     loaded = load_config(config, skip_secrets)
-    tables.print_watchlist(loaded, bind(loaded))
+    if diff:
+        tables.print_changes(run_async(lambda: stored_changes(loaded)))
+    else:
+        tables.print_watchlist(loaded, bind(loaded))
 
 
 def poll(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poller.config.loading import Loaded
+from poller.config.watchlist import Diff
 from poller.domain.durations import format_duration
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation
@@ -64,6 +65,15 @@ def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
         ("task", "provider", "operation", "request"),
         ((e.name, e.provider, e.operation, _request_line(e, bindings[e.provider])) for e in loaded.entries.values()),
     )
+
+
+def print_changes(changes: Diff) -> None:
+    """What becomes of the watchlist: a line for each task that does not stay as it is."""
+    restarted = set(changes.restarted)
+    rows = [("add", name) for name in changes.added]
+    rows += [("restart" if name in restarted else "change", name) for name in changes.changed]
+    rows += [("remove", name) for name in changes.removed]
+    sys.stdout.write("".join(f"{what:<8} {name}\n" for what, name in rows) or "nothing changes\n")
 
 
 def print_observations(loaded: Loaded, seen: Mapping[str, Observation]) -> None:

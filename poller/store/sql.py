@@ -32,11 +32,11 @@ from poller.store.statements import (
     UNTOLD,
     UNWATCH,
     WATCH,
+    WATCHED,
     forget_tasks,
     forget_transitions,
     inserts,
     newest,
-    watched_from,
 )
 from poller.store.watching import Comparison, first_rows
 
@@ -101,9 +101,24 @@ class SqlStore:
         following = cursor_at(shown[-1]["seq"]) if len(rows) > limit else None
         return TransitionPage([transition_of(row) for row in shown], following)
 
-    async def entries(self, source: str) -> Sequence[Entry]:
-        """The watched entries that came from ``source``, by name: how those given to a running daemon outlive it."""
-        return await self._read(watched_from(source), entry_of)
+    async def watchlist(self) -> Sequence[Entry]:
+        """The watchlist that was loaded last, by name; empty for a store that is not there yet.
+
+        Takes no hold of the store, so that it can be asked beside the daemon that works on it.
+        """
+        found: list[Entry] = []
+        if not self._database.exists:
+            return found
+        engine = self._database.engine()
+        with self._errors():
+            try:
+                async with engine.execution_options(only_reads=True).connect() as connection:
+                    if not await connection.run_sync(is_current):
+                        raise RefusedError("is of another version: start a daemon of this version on it first")
+                    await _select(connection, WATCHED, lambda rows: found.extend(map(entry_of, rows)))
+            finally:
+                await engine.dispose()
+        return found
 
     async def prune(self, before: float) -> int:
         """Deletes the told transitions, and the tasks no longer watched, from before ``before``, epoch seconds.

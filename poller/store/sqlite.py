@@ -59,6 +59,11 @@ class SqliteDatabase:
         self.place = str(file) if file else _SCHEME
         self.has_one_connection = file is None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is something that another program may have stored."""
+        return self._file is not None and self._file.exists()
+
     @staticmethod
     def insert(table: Any) -> Insert:
         """An INSERT that can say what to do on conflict."""

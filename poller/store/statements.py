@@ -62,12 +62,8 @@ SAVE_PULSE = _set(tasks, "name", *CONTACT, "next_poll_at")
 MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
 
 STORED = select(tasks)
+WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
 UNTOLD = select(transitions).where(transitions.c.told_at.is_(None)).order_by(transitions.c.seq)
-
-
-def watched_from(source: str) -> Select[Any]:
-    """The watched tasks whose entries come from ``source``, by name."""
-    return select(tasks).where(tasks.c.source == source, tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
 
 
 def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, write_config
+from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, poller, write_config
 
 pytestmark = pytest.mark.e2e
 
@@ -152,3 +152,18 @@ async def storm(running: DaemonProcess, more: Path) -> None:
             last, before = await polls(running), last
             assert last >= before
     assert (answers.count(200), answers.count(400)) == (90, 10)
+
+
+async def test_check_tells_what_a_reload_would_do(tmp_path: Path) -> None:
+    """From the store of the running daemon, without touching it."""
+    async with local_cloud(generate=GENERATED) as (_, url):
+        config = write_config(tmp_path, url, [job("a"), job("b"), job("c"), job("d")])
+        async with daemon(config):
+            assert (await poller("check", "--diff", "-c", str(config)))[1] == "nothing changes\n"
+            other = tmp_path / "next.yaml"
+            other.write_text(config.read_text("utf-8"), "utf-8")
+            changed = [job("a"), job("b", labels={"x": "y"}), job("c") | {"params": {"job_id": "z"}}, job("e")]
+            rewrite(other, tasks=changed)
+            status, out, err = await poller("check", "--diff", "-c", str(other))
+            assert (status, err) == (0, "")
+            assert out.splitlines() == ["add      e", "change   b", "restart  c", "remove   d"]

@@ -11,7 +11,7 @@ import pytest
 from poller.domain.errors import StoreError
 from poller.domain.task import Policy
 from poller.protocols import Batch
-from poller.store import SqlStore
+from poller.store import SqlStore, open_store
 from poller.store.cursor import cursor_at, row_at
 from poller.store.schema import PARTITIONS, partition_of
 from tests.store.lives import T0, batch_of, ended, entry
@@ -27,32 +27,31 @@ async def opened(url: str = "sqlite://") -> SqlStore:
 # Entries
 
 
-async def test_the_entries_of_a_source_come_back_as_they_were(tmp_path: Path) -> None:
-    """With everything that tells what to watch and how, by name; what was given to a running daemon outlives it."""
+async def test_the_watchlist_comes_back_as_it_was(tmp_path: Path) -> None:
+    """With everything that tells what to watch and how, by name, also while a daemon works on the store."""
     given = [
         replace(entry("b"), source="api", labels={"team": "ads"}, policy=Policy(deadline=1800.0), follow=True),
         replace(entry("a"), source="api", policy=Policy(adaptive=False, missing_polls=7)),
     ]
     url = f"sqlite:///{tmp_path}/poller.db"
+    assert await open_store(url).watchlist() == []
+    assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
     store = await opened(url)
-    await store.watch([*given, entry("of-a-file")], T0)
-    await store.close()
-    store = await opened(url)
-    assert await store.entries("api") == given[::-1]
+    await store.watch(given, T0)
+    assert await open_store(url).watchlist() == given[::-1]
     await store.watch(given[:1], T0 + 1)
-    assert await store.entries("api") == given[:1]
-    assert await store.entries("file") == []
     await store.close()
+    assert await open_store(url).watchlist() == given[:1]
 
 
-async def test_an_entry_that_changed_is_stored_as_it_is_now() -> None:
+async def test_an_entry_that_changed_is_stored_as_it_is_now(tmp_path: Path) -> None:
     """Also when it was away meanwhile."""
-    store = await opened()
+    store = await opened(f"sqlite:///{tmp_path}/poller.db")
     now = replace(entry("a"), labels={"team": "ads"}, policy=Policy(deadline=9.0), follow=True)
     await store.watch([entry("a"), entry("b")], T0)
     await store.watch([now], T0 + 1)
     await store.watch([now, replace(now, name="b", params={"task_id": "b"})], T0 + 2)
-    assert await store.entries("file") == [now, replace(now, name="b", params={"task_id": "b"})]
+    assert await store.watchlist() == [now, replace(now, name="b", params={"task_id": "b"})]
     await store.close()
 
 
