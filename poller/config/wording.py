@@ -8,7 +8,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -143,6 +144,8 @@ _WORDINGS: Mapping[str, _Wording] = {
     "less_than": _bound("less than", "lt"),
     "less_than_equal": _bound("at most", "le"),
     "literal_error": _literal,
+    "enum": _literal,
+    "too_short": lambda _: "nothing in it, at least one is required",
 }
 
 
@@ -187,8 +190,12 @@ def _below(annotation: Any, step: str | int) -> Any:
     if _is_model(annotation):
         field = annotation.model_fields.get(str(step))
         return field.annotation if field else None
-    arguments = get_args(annotation)
-    return arguments[-1] if arguments and get_origin(annotation) in (dict, list) else None
+    inner = [argument for argument in get_args(annotation) if argument not in (type(None), Ellipsis)]
+    if get_origin(annotation) in (UnionType, Union) and len(inner) == 1:
+        return _below(inner[0], step)
+    if get_origin(annotation) is Annotated:
+        return _below(inner[0], step)
+    return inner[-1] if inner and get_origin(annotation) in (dict, list, tuple, Mapping) else None
 
 
 def _is_model(annotation: Any) -> bool:

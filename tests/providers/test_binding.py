@@ -185,7 +185,22 @@ MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
         "a spec with an unknown key",
         {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "pogress": "x"}}}}},
         [],
-        ["providers.p.spec.operations.job.pogress: unknown key"],
+        ["providers.p.spec.operations.job.pogress: unknown key, one of about, duration, "],
+    ),
+    (
+        "a spec with a misspelt key deep down",
+        {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "subtasks": {"item": "x"}}}}}},
+        [],
+        [
+            "providers.p.spec.operations.job.subtasks.items: missing, it is required",
+            "providers.p.spec.operations.job.subtasks.item: unknown key, one of items, name, status is allowed",
+        ],
+    ),
+    (
+        "a spec with an unknown outcome",
+        {"p": {**JOBS, "spec": {**SPEC, "outcomes": [{"http": 404, "outcome": "gone"}]}}},
+        [],
+        ["providers.p.spec.outcomes[0].outcome: 'gone', one of answered, missing, "],
     ),
     (
         "a spec with a bad expression",
