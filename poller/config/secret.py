@@ -5,9 +5,9 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
-from poller.config.textfile import reason
+from poller.config.textfile import Stamp, reason, stamp
 
 LARGEST_SECRET = 64 * 1024
 """Bytes of a secret's file."""
@@ -15,8 +15,6 @@ LARGEST_SECRET = 64 * 1024
 _SHOWN = "Secret(…)"
 _BLANKS = " \t\r\n"
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^{}]*)\})", re.ASCII)
-
-_Stamp: TypeAlias = tuple[int, ...]
 
 
 class _UnusableError(Exception):
@@ -38,7 +36,7 @@ class Secret:
         self._value = value
         self._missing = missing
         self._path: Path | None = None
-        self._stamp: _Stamp | None = None
+        self._stamp: Stamp | None = None
         self._version = 0
 
     @classmethod
@@ -88,14 +86,14 @@ class Secret:
     def _refresh(self, path: Path) -> None:
         """Read the file if it has changed; raise _UnusableError, and keep what is known, when that gives nothing."""
         try:
-            stamp = _stamp(path)
-            if stamp == self._stamp:
+            now = _regular(path)
+            if now == self._stamp:
                 return
             # The stamp is from before the reading: what changes meanwhile is read again next time.
             self._value = _read(path)
         except (OSError, ValueError) as error:
             raise _UnusableError(reason(error)) from None
-        self._stamp = stamp
+        self._stamp = now
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and (self._origin, self._value) == (other._origin, other._value)
@@ -129,15 +127,14 @@ def _expanded(name: str, env: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, name)
 
 
-def _stamp(path: Path) -> _Stamp:
-    """What changes when the file does, or when another takes its place, as in a Kubernetes volume."""
+def _regular(path: Path) -> Stamp:
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise _UnusableError("a directory")
     # Opening a pipe could wait for ever.
     if not stat.S_ISREG(found.st_mode):
         raise _UnusableError("not a regular file")
-    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
+    return stamp(found)
 
 
 def _read(path: Path) -> str:

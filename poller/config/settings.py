@@ -14,19 +14,20 @@ from poller.config.values import (
     Address,
     Credentials,
     Endpoint,
+    FilePath,
     Given,
-    Listen,
+    Listens,
     Name,
     Rate,
     RawMapping,
     Region,
+    RoutePrefix,
     ScalarText,
     SecretValue,
     Span,
     Store,
     Surroundings,
     Wait,
-    WebConfig,
 )
 from poller.config.wording import KeyPath, Mistake, mistakes
 from poller.domain.durations import format_duration
@@ -54,10 +55,12 @@ class Section(BaseModel):
 class Web(Section):
     """The web server: metrics, API and status page."""
 
-    listen: Listen = Address("127.0.0.1", 9817)
-    """HOST:PORT to listen on; without a host on every address, with port 0 on any free port."""
-    config_file: WebConfig = None
-    """TLS and basic auth, as in the Prometheus exporter-toolkit. Not supported by this version, and refused."""
+    listen: Listens = (Address("127.0.0.1", 9817),)
+    """HOST:PORT or unix:PATH to listen on, or a list of them; without a host every address, port 0: any free port."""
+    config_file: FilePath = None
+    """A file with TLS and basic auth, as in the Prometheus exporter-toolkit; read again when it changes."""
+    route_prefix: RoutePrefix = "/"
+    """The path below which everything is served, as a reverse proxy may want it."""
     api_token: SecretValue = None
     """Bearer token for requests that change something; without it they are refused."""
 

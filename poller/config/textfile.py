@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 MIB = 1024 * 1024
+
+Stamp: TypeAlias = tuple[int, ...]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _REASONS = {
@@ -48,6 +50,11 @@ def reason(error: OSError | ValueError) -> str:
     if number is None:
         return "a name no file can have"
     return _REASONS.get(number) or f"cannot be read ({os.strerror(number)})"
+
+
+def stamp(found: os.stat_result) -> Stamp:
+    """What changes when a file does, or when another takes its place, as in a Kubernetes volume."""
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
 def holds_control(text: str) -> bool:

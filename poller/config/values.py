@@ -22,11 +22,15 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
 from poller.config.secret import Secret
 from poller.config.textfile import holds_control
 from poller.config.wording import did_you_mean, found, kind, number_text, refusal
 from poller.domain.durations import format_duration, parse_duration, parse_rate
+
+MOST_BCRYPT_ROUNDS = 18
+"""The highest cost of a password's hash: each more doubles what a login costs, here half a minute already."""
 
 LONGEST_DURATION = 36_500 * 86_400.0
 """Seconds, a hundred years: what is added to a time must still be a time."""
@@ -44,8 +48,14 @@ _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})")
 _ENDPOINT = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(?P<prefix>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?"
 )
+_ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+_USER = re.compile(r"[^:\x00-\x1f\x7f]{1,200}")
+_BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _SQLITE = re.compile(r"sqlite:///(?!:memory:)([^?#]+)")
 _MOST_PORTS = 65_535
+_UNIX = "unix:"
+# sun_path of unix(7) has 108 bytes, and the last is NUL; other systems have fewer, and say so when it is bound.
+_LONGEST_SOCKET = 107
 _SOURCES = ("env", "file")
 _SECRET_KEYS = (*_SOURCES, "optional")
 
@@ -67,6 +77,16 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """Where to listen: a unix socket at an absolute path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{_UNIX}{self.path}"
 
 
 def _surroundings(info: ValidationInfo) -> Surroundings:
@@ -189,6 +209,55 @@ def _listen(value: object) -> Address:
     return Address(match[1].strip("[]"), int(match[2]))
 
 
+def _listen_anywhere(value: object, info: ValidationInfo) -> Address | UnixAddress:
+    if isinstance(value, str) and value.startswith(_UNIX):
+        return UnixAddress(_socket_path(value.removeprefix(_UNIX), info))
+    try:
+        return _listen(value)
+    except PydanticCustomError:
+        text = f"{found(value)}, HOST:PORT or unix:PATH is allowed, like 127.0.0.1:9817, [::1]:9817 or unix:web.sock"
+    raise refusal(text)
+
+
+def _socket_path(text: str, info: ValidationInfo) -> Path:
+    path = _file_path(text, info)
+    length = len(os.fsencode(path))
+    if length > _LONGEST_SOCKET:
+        raise refusal(f"a path of {length} bytes, for a socket at most {_LONGEST_SOCKET} are allowed")
+    return path
+
+
+def _listens(value: object, info: ValidationInfo) -> tuple[Address | UnixAddress, ...]:
+    """Where to listen: one address, or several in a list."""
+    if not isinstance(value, list):
+        return (_listen_anywhere(value, info),)
+    if not value:
+        raise refusal("an empty list, an address or a list of addresses is allowed")
+    addresses = tuple(_LISTEN_LIST.validate_python(value, context=info.context))
+    for index, address in enumerate(addresses):
+        if address in addresses[:index] and not (isinstance(address, Address) and address.port == 0):
+            raise refusal(f"{found(value[index])} a second time, each address once is allowed")
+    return addresses
+
+
+def _route_prefix(value: object) -> str:
+    """A path that starts with a slash and ends in none, but for ``/`` itself."""
+    allowed = "a path like /poller is allowed, of letters, digits and . _ ~ - between its slashes"
+    text = _text(value, allowed)
+    if not text or not _ROUTE_PREFIX.fullmatch(text) or {".", ".."} & set(text.split("/")):
+        raise refusal(f"{found(text)}, {allowed}")
+    return text.rstrip("/") or "/"
+
+
+def _file_path(value: object, info: ValidationInfo) -> Path:
+    """An absolute path."""
+    allowed = "the path of a file is allowed"
+    text = _text(value, allowed)
+    if not text or holds_control(text):
+        raise refusal(f"{found(text)}, {allowed}")
+    return _surroundings(info).folder / text
+
+
 def _is_ipv6(text: str) -> bool:
     try:
         IPv6Address(text)
@@ -252,6 +321,33 @@ Listen = Annotated[
     PlainSerializer(str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^[^/@]*:\d{1,5}$"}),
 ]
+
+_LISTEN_LIST: TypeAdapter[list[Address | UnixAddress]] = TypeAdapter(
+    list[Annotated[Any, PlainValidator(_listen_anywhere)]]
+)
+_LISTEN_SCHEMA = {"type": "string", "pattern": r"^([^/@]*:\d{1,5}|unix:.+)$"}
+
+Listens = Annotated[
+    tuple[Address | UnixAddress, ...],
+    PlainValidator(_listens),
+    PlainSerializer(lambda listen: str(listen[0]) if len(listen) == 1 else [*map(str, listen)], when_used="json"),
+    WithJsonSchema({"anyOf": [_LISTEN_SCHEMA, {"type": "array", "items": _LISTEN_SCHEMA, "minItems": 1}]}),
+]
+"""One address to listen on, or several; unix sockets among them."""
+
+RoutePrefix = Annotated[
+    str,
+    PlainValidator(_route_prefix),
+    WithJsonSchema({"type": "string", "pattern": f"^(?=/){_ROUTE_PREFIX.pattern}$"}),
+]
+
+FilePath = Annotated[
+    Path | None,
+    PlainValidator(_file_path),
+    PlainSerializer(lambda path: None if path is None else str(path), when_used="json"),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+"""The absolute path of a file; None only where the key is left out."""
 
 Region = Annotated[
     str | None,
@@ -376,6 +472,34 @@ Credentials = Annotated[
 """Secrets by the names a provider's kind gives them; None only where the key is left out."""
 
 
+# --- logins --------------------------------------------------------------------------------------------------------
+
+
+def _user(value: str) -> str:
+    # A colon ends the name in the header of RFC 7617.
+    if not _USER.fullmatch(value):
+        raise refusal(f"{found(value)}, a user's name of 1 to 200 characters is allowed, without colon or controls")
+    return value
+
+
+def _bcrypt_hash(value: object) -> str:
+    """A password's hash; never quoted, for it may be the password itself."""
+    match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
+    if not match or int(match[1]) < 4:
+        what = "text that is none" if isinstance(value, str) else kind(value)
+        raise refusal(f"{what}, a bcrypt hash ($2y$10$...) is allowed, as `htpasswd -nB USER` makes it")
+    if int(match[1]) > MOST_BCRYPT_ROUNDS:
+        raise refusal(f"a bcrypt hash of cost {match[1]}, at most {MOST_BCRYPT_ROUNDS} is allowed")
+    return match[0]
+
+
+User = Annotated[str, AfterValidator(_user)]
+"""A name to log in with."""
+
+BcryptHash = Annotated[str, PlainValidator(_bcrypt_hash), _HIDDEN]
+"""What a password is checked against."""
+
+
 # --- what is for others to read ------------------------------------------------------------------------------------
 
 
@@ -385,12 +509,5 @@ def _raw_mapping(value: object) -> Mapping[str, object]:
     return value
 
 
-def _unsupported(_: object) -> None:
-    raise refusal("not supported by this version (no TLS, no basic auth), leave the key out and serve behind a proxy")
-
-
 RawMapping = Annotated[Mapping[str, object] | None, PlainValidator(_raw_mapping), WithJsonSchema({"type": "object"})]
 """A mapping as it stands; None only where the key is left out."""
-
-WebConfig = Annotated[None, PlainValidator(_unsupported), WithJsonSchema({"not": {}})]
-"""Refused whatever it holds: who asks for protection must not be served without."""

@@ -182,7 +182,7 @@ def _keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
     """The keys allowed at ``path`` of what ``model`` describes."""
     annotation: Any = model
     for step in path:
-        annotation = _below(annotation, step)
+        annotation = _bare(_below(annotation, step))
     return sorted(annotation.model_fields) if _is_model(annotation) else []
 
 
@@ -190,12 +190,18 @@ def _below(annotation: Any, step: str | int) -> Any:
     if _is_model(annotation):
         field = annotation.model_fields.get(str(step))
         return field.annotation if field else None
-    inner = [argument for argument in get_args(annotation) if argument not in (type(None), Ellipsis)]
-    if get_origin(annotation) in (UnionType, Union) and len(inner) == 1:
-        return _below(inner[0], step)
-    if get_origin(annotation) is Annotated:
-        return _below(inner[0], step)
+    inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
     return inner[-1] if inner and get_origin(annotation) in (dict, list, tuple, Mapping) else None
+
+
+def _bare(annotation: Any) -> Any:
+    """``annotation`` without what only says that it may be absent, or how it is read."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (UnionType, Union):
+        inner = [argument for argument in get_args(annotation) if argument is not type(None)]
+        return _bare(inner[0]) if len(inner) == 1 else None
+    return annotation
 
 
 def _is_model(annotation: Any) -> bool:
