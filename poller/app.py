@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from poller.config.loading import Loaded, load
 from poller.config.settings import Retention
 from poller.config.watchlist import Diff, diff
+from poller.config.webfile import read_web_file
 from poller.domain.circuit import Pauses
 from poller.domain.errors import ConfigError, PollerError, Problem, StoreError
 from poller.domain.observation import Observation
@@ -30,14 +31,19 @@ from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
+from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval
 from poller.runtime.once import Once
 from poller.runtime.scheduler import Scheduler
 from poller.store.sql import open_store
 from poller.web.control import Control
-from poller.web.server import build_app, serve
+from poller.web.listening import serve, url
+from poller.web.login import Login
+from poller.web.protection import Protection
+from poller.web.server import build_app
+from poller.web.tls import server_context
 
-LONGEST_STOP = 8.0
-"""Seconds that a stopping daemon goes on trying to commit what is left."""
+LONGEST_STOP = 4.0
+"""Seconds that a stopping daemon goes on trying to commit what is left; closing the store may take some more."""
 
 PRUNE_EVERY = 3_600.0
 """Seconds between two looks for what is too old to be kept."""
@@ -50,9 +56,29 @@ def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] =
 
     def beyond_the_file(loaded: Loaded) -> Iterator[Problem]:
         yield from _store_problems(loaded)
+        yield from _web_problems(loaded, skip_secrets)
         yield from check(loaded, env, skip_secrets)
 
     return load(path, skip_secrets=skip_secrets, env=env, check=beyond_the_file)
+
+
+def _web_problems(loaded: Loaded, skip_secrets: bool) -> Iterator[Problem]:
+    """Mistakes in the web config file; without secrets, which its hashes and keys are, only where it can be read."""
+    path = loaded.settings.web.config_file
+    if path is None or (skip_secrets and not os.access(path, os.R_OK)):
+        return
+    try:
+        read = read_web_file(path)
+        if not skip_secrets:
+            server_context(read)
+    except ConfigError as error:
+        yield from error.problems
+
+
+def _guard(loaded: Loaded, logger: Logger) -> Protection | None:
+    """TLS and logins, where the config asks for them."""
+    path = loaded.settings.web.config_file
+    return None if path is None else Protection(path, logger)
 
 
 def _store_problems(loaded: Loaded) -> Iterator[Problem]:
@@ -93,47 +119,99 @@ class Daemon:
             draw=random.random,
             retention=_retention(self._loaded.settings.retention),
         )
+        self._notifier = Notifier.from_env(env)
+        self._started = anyio.Event()
         self._reloading = anyio.Lock()
+        self._reason = ""
+        self._failure: PollerError | None = None
 
     async def run(self, until: "Until") -> None:
-        """Polls until ``until`` returns.
+        """Starts, and polls until ``until`` returns; it may return during the start already.
 
         Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
         """
-        loaded, logger = self._loaded, self._logger
+        loaded = self._loaded
         where = _shown_store(loaded.settings.store)
-        logger.info("daemon.started", version=version("poller"), store=where, tasks=len(loaded.entries))
+        self._logger.info("daemon.started", version=version("poller"), store=where, tasks=len(loaded.entries))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
+            await self._work(stack, until)
+        if self._failure is not None:
+            raise self._failure
+        self._logger.info("daemon.stopped", reason=self._reason)
+
+    async def _work(self, stack: AsyncExitStack, until: "Until") -> None:
+        """Starts and polls until it is time to stop, then drops the polls under way and commits what is left."""
+        async with anyio.create_task_group() as writing:
+            with anyio.CancelScope() as working:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._await_end, until, working)
+                    await self._start(stack, working)
+                    writing.start_soon(self._committer.run)
+                    for job in (self.scheduler.run, self._prune, self._watch_files, self._feed_watchdog):
+                        group.start_soon(job)
+            self.scheduler.flush(everything=True)
+            self._committer.stop()
+            writing.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
+        if self._committer.left:
+            self._logger.error("store.not_committed", changes=self._committer.left)
+
+    async def _await_end(self, until: "Until", working: anyio.CancelScope) -> None:
+        self._reason = await until(self)
+        self._notifier.stopping(self._reason)
+        working.cancel()
+
+    async def _start(self, stack: AsyncExitStack, working: anyio.CancelScope) -> None:
+        """Opens everything and loads the watchlist; a failure that the user can act on ends the work."""
+        try:
             await self._store.open()
-            render = Exposition(self._metrics, self.scheduler).render
-            control = Control(self.reload, self._api_token)
-            app = build_app(self.scheduler, self._store, render, control, self._clock, logger)
-            listen = loaded.settings.web.listen
-            host, port = await stack.enter_async_context(serve(app, listen.host, listen.port))
+            listen = await self._listen(stack)
             await self._committer.recover()
-            await self._apply(loaded, {}, bind(loaded, self._env))
-            logger.info("daemon.ready", tasks=len(loaded.entries), listen=f"http://{host}:{port}")
-            reason = await self._poll_until(until)
-        logger.info("daemon.stopped", reason=reason)
+            await self._apply(self._loaded, {}, bind(self._loaded, self._env))
+            self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)
+            self._notifier.ready(self._summary())
+            self._started.set()
+        except PollerError as error:
+            # Not raised here, where it would come out as one of a group.
+            self._failure = error
+            working.cancel()
+
+    async def _listen(self, stack: AsyncExitStack) -> str:
+        """Serves pages, metrics and API until the stack is closed; where, for people."""
+        loaded, logger = self._loaded, self._logger
+        render = Exposition(self._metrics, self.scheduler).render
+        control = Control(self.reload, self._api_token)
+        guard = _guard(loaded, logger)
+        login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)
+        settings = loaded.settings.web
+        app = build_app(self.scheduler, self._store, render, control, self._clock, logger, login, settings.route_prefix)
+        bound = await stack.enter_async_context(serve(app, settings.listen, tls))
+        return ", ".join(url(address, tls is not None, settings.route_prefix) for address in bound)
 
     async def reload(self) -> Diff:
         """Reads the config again and applies what changed, without disturbing the rest; what that was.
 
         Raises ConfigError, with every mistake, and leaves everything as it was; StoreError likewise.
         """
+        await self._started.wait()
         async with self._reloading:
+            self._notifier.reloading()
             try:
-                loaded = await anyio.to_thread.run_sync(self._load)
+                loaded = await anyio.to_thread.run_sync(self._load, abandon_on_cancel=True)
                 _check_restart(self._loaded, loaded)
                 changes = await self._switch(loaded)
             except PollerError as error:
                 self._metrics.reloaded(ok=False, at=self._clock.now())
                 self._logger.error("config.rejected", reason=str(error))
                 raise
+            finally:
+                self._notifier.ready(self._summary())
         counts = {"added": len(changes.added), "changed": len(changes.changed), "removed": len(changes.removed)}
         self._logger.info("config.reloaded", **counts)
         return changes
+
+    def _summary(self) -> str:
+        return summarize(watch.task.status.state for watch in self.scheduler.tasks())
 
     def _api_token(self) -> str | None:
         secret = self._loaded.settings.web.api_token
@@ -144,9 +222,12 @@ class Daemon:
 
     async def _watch_files(self) -> None:
         """Reloads when a file of the config changes; what is wrong with it is in the log."""
-        async for _ in filewatch.changes(self._sources, self._stamp, self._logger):
+        async for _ in filewatch.changes(self._sources, self._stamp):
             with suppress(PollerError):
                 await self.reload()
+
+    async def _feed_watchdog(self) -> None:
+        await watchdog(self._notifier, self.scheduler.stalled, self._summary, watchdog_interval(self._env))
 
     async def _switch(self, loaded: Loaded) -> Diff:
         """Goes over from the config in force to another one."""
@@ -166,21 +247,6 @@ class Daemon:
         self.scheduler.apply(loaded.entries, changes, saved, now, lanes)
         self._metrics.reloaded(ok=True, at=now)
         return changes
-
-    async def _poll_until(self, until: "Until") -> str:
-        """Polls until it is time to stop, then lets go of the polls under way and commits what is left."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._committer.run)
-            async with anyio.create_task_group() as polling:
-                polling.start_soon(self.scheduler.run)
-                polling.start_soon(self._prune)
-                polling.start_soon(self._watch_files)
-                reason = await until(self)
-                polling.cancel_scope.cancel()
-            self.scheduler.flush()
-            self._committer.stop()
-            group.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
-        return reason
 
     async def _prune(self) -> None:
         """Forgets, from time to time, what is older than the history to be kept."""

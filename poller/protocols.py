@@ -205,7 +205,7 @@ class Watching(Protocol):
         ...
 
     def find(self, name: str) -> WatchedTask | None:
-        """The task of that name, if it is to be shown."""
+        """The task of that name, however long ago it ended."""
         ...
 
     def connections(self) -> Sequence[ConnectionView]:

@@ -1,36 +1,142 @@
 """The API of a running daemon, as the commands use it."""
 
+import base64
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import hdrs
+from yarl import URL
 
-from poller.domain.errors import PollerError
+from poller.config.settings import Web
+from poller.config.values import Address, UnixAddress
+from poller.config.webfile import read_web_file
+from poller.domain.errors import ConfigError, PollerError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_UNIX = "unix:"
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
-async def fetch_tasks(base: str) -> list[dict[str, Any]]:
-    """Every task of the daemon at ``base``, page after page, as its API tells them.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to get to a daemon: its address, ``http://…`` or ``unix:PATH``, and what it takes to be let in."""
+
+    address: str = field(repr=False)
+    """May hold user and password; `url` does not."""
+    prefix: str = ""
+    """The path below which a daemon at a unix socket serves."""
+    user: str | None = field(default=None, repr=False)
+    """NAME:PASSWORD."""
+    ca: Path | None = None
+    """The authorities to trust, in PEM, instead of the system's."""
+    insecure: bool = False
+    """Takes any certificate."""
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the unix socket, if it is one."""
+        return self.address.removeprefix(_UNIX) if self.address.startswith(_UNIX) else None
+
+    @property
+    def url(self) -> URL:
+        """Where the daemon's paths start, without what is secret. PollerError for an address that is none."""
+        base = f"http://localhost{self.prefix}" if self.socket is not None else self.address
+        try:
+            url = URL(base.rstrip("/"))
+        except ValueError:
+            url = URL()
+        if url.scheme not in ("http", "https") or not url.host:
+            raise PollerError("--url: an address that is none, http://HOST:PORT, https://… or unix:PATH is allowed")
+        return url.with_user(None)
+
+    @property
+    def login(self) -> dict[str, str]:
+        """The header that user and password make (RFC 7617), from wherever they are given; none without a user."""
+        if self.user is not None:
+            name, colon, password = self.user.partition(":")
+            if not colon or not name:
+                raise PollerError("--user: no user and password, NAME:PASSWORD is allowed")
+            return _header(name, password)
+        url = URL() if self.socket is not None else URL(self.address)
+        return _header(url.user, url.password or "") if url.user else {}
+
+    def trust(self) -> ssl.SSLContext | bool:
+        """What a certificate must stand up to. PollerError when the file with the authorities cannot be used."""
+        if self.insecure:
+            return False
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise PollerError(f"--ca: {self.ca} holds no certificates that can be read: {error}") from None
+
+
+def _header(user: str, password: str) -> dict[str, str]:
+    return {hdrs.AUTHORIZATION: f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def configured_address(web: Web) -> str:
+    """Where the daemon with this config is found: at its first TCP address, else at its unix socket.
+
+    PollerError when the web config file, which says whether it speaks TLS, cannot be read.
+    """
+    addresses = [each for each in web.listen if isinstance(each, Address)]
+    if not addresses:
+        return str(next(each for each in web.listen if isinstance(each, UnixAddress)))
+    first = addresses[0]
+    host = "127.0.0.1" if first.host in _EVERYWHERE else first.host
+    return f"{_scheme(web)}://{Address(host, first.port)}{web.route_prefix.rstrip('/')}"
+
+
+def _scheme(web: Web) -> str:
+    if web.config_file is None:
+        return "http"
+    try:
+        return "http" if read_web_file(web.config_file).tls is None else "https"
+    except ConfigError as error:
+        raise PollerError(f"{error}; give the daemon's address with --url") from None
+
+
+async def fetch_tasks(access: Access) -> list[dict[str, Any]]:
+    """Every task of a daemon, page after page, as its API tells them.
 
     PollerError when it cannot be asked.
     """
     tasks: list[dict[str, Any]] = []
     query = {"limit": "1000"}
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+    url = access.url / "api/v1/tasks"
+    async with _session(access) as session:
         while True:
-            page = await _get(session, f"{base.rstrip('/')}/api/v1/tasks", query)
+            page = await _get(session, url, query)
             tasks += page["tasks"]
             if page["next_cursor"] is None:
                 return tasks
             query["cursor"] = page["next_cursor"]
 
 
-async def _get(session: aiohttp.ClientSession, url: str, query: dict[str, str]) -> dict[str, Any]:
+def _session(access: Access) -> aiohttp.ClientSession:
+    login, trust = access.login, access.trust()
+    connector = aiohttp.TCPConnector(ssl=trust) if access.socket is None else aiohttp.UnixConnector(access.socket)
+    return aiohttp.ClientSession(connector=connector, headers=login, timeout=_TIMEOUT)
+
+
+async def _get(session: aiohttp.ClientSession, url: URL, query: dict[str, str]) -> dict[str, Any]:
     try:
         async with session.get(url, params=query) as response:
             response.raise_for_status()
             page: dict[str, Any] = await response.json()
             return page
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        raise PollerError(f"no daemon answers at {url}: {reason}; is it running, and is --url its address?") from None
+        raise PollerError(_explained(url, error)) from None
+
+
+def _explained(url: URL, error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
+        return f"{url}: a login is needed, or this one is wrong; give --user NAME:PASSWORD, or set POLLER_USER"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        advice = "give its authority with --ca FILE, and with --url the name that it was made for; or --insecure"
+        return f"{url}: the daemon's certificate is not trusted: {error.certificate_error}; {advice}"
+    reason = str(error) or type(error).__name__
+    return f"no daemon answers at {url}: {reason}; is it running, and is --url its address?"

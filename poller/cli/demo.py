@@ -90,7 +90,7 @@ class _Demo:
 
                 group.start_soon(signalled)
                 # Nobody but the demo waits for all tasks to be over: not worth an event in the scheduler.
-                while not (self._exit_when_done and daemon.scheduler.all_over()):  # noqa: ASYNC110
+                while not (self._exit_when_done and daemon.scheduler.ready and daemon.scheduler.all_over()):  # noqa: ASYNC110
                     await anyio.sleep(0.2)
                 reason = "every task has ended"
                 group.cancel_scope.cancel()

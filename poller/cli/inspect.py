@@ -9,7 +9,7 @@ import typer
 
 from poller.app import load_config, poll_once, stored_changes
 from poller.cli import tables
-from poller.cli.daemon_api import fetch_tasks
+from poller.cli.daemon_api import Access, configured_address, fetch_tasks
 from poller.cli.options import AsJson, ConfigPath, run_async
 from poller.config.loading import Loaded, json_schema
 from poller.domain.errors import PollerError
@@ -78,14 +78,23 @@ def status(
         Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The daemon's config file.")
     ] = None,
     url: Annotated[str | None, typer.Option(help="The daemon's address; without it as in the config.")] = None,
+    user: Annotated[
+        str | None, typer.Option(envvar="POLLER_USER", metavar="NAME:PASSWORD", help="Where a login is needed.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The authorities to trust, in PEM, instead of the system's.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate for the daemon's.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the tasks of a running daemon.
 
     Example: poller status --url http://127.0.0.1:9817
+
+    The address may be that of a unix socket (unix:PATH), and may hold a login (https://NAME:PASSWORD@HOST).
     """
-    base = url or _listening(config)
-    tasks = run_async(lambda: fetch_tasks(base))
+    address, prefix = (url, "") if url else _listening(config)
+    tasks = run_async(lambda: fetch_tasks(Access(address, prefix, user, ca, insecure)))
     if as_json:
         for task in tasks:
             _print_json(task)
@@ -108,12 +117,12 @@ def _known(loaded: Loaded, names: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _listening(config: Path | None) -> str:
+def _listening(config: Path | None) -> tuple[str, str]:
+    """The address of the daemon with this config, and the path it serves below."""
     if config is None:
-        return "http://127.0.0.1:9817"
-    listen = load_config(config, skip_secrets=True).settings.web.listen
-    host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{listen.port}" if ":" in host else f"http://{host}:{listen.port}"
+        return "http://127.0.0.1:9817", ""
+    web = load_config(config, skip_secrets=True).settings.web
+    return configured_address(web), web.route_prefix.rstrip("/")
 
 
 def _print_json(value: object) -> None:

@@ -1,6 +1,8 @@
 """`poller run`: the daemon."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -25,6 +27,8 @@ def register(app: typer.Typer) -> None:
 
         Ends with SIGTERM or SIGINT, with exit status 0; nothing is lost by that. 1: a failure, 2: a bad config.
         """
+        # Until there is a daemon that can stop in order, there is nothing to be put in order.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         checked = load_config(config)
         logger = configure_logging(checked.settings.log.level, checked.settings.log.format)
         run_async(lambda: _run(checked, lambda: load_config(config), logger))
@@ -44,6 +48,10 @@ async def _run(loaded: Loaded, load: Callable[[], Loaded], logger: Logger) -> No
             return "no more signals"
 
         await Daemon(loaded, load, logger).run(signalled)
+    # All is committed and told. Threads may hang in a look-up of a host's name for longer than anyone waits.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _reload(daemon: Daemon) -> None:

@@ -19,7 +19,6 @@ from poller.domain.task import Entry
 from poller.providers.binding import Binding
 from poller.providers.client import build_request
 
-_WIDE = 10_000
 _STYLES = {
     "succeeded": "green",
     "answered": "green",
@@ -38,19 +37,24 @@ _STYLES = {
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """Prints rows under their columns' names, a line each; on a terminal what is too long in the last column is cut."""
-    cells = [[cell or "-" for cell in row] for row in rows]
+    """Prints rows under their columns' names, a line each; on a terminal the last column is cut where it ends."""
+    lines = [[name.upper() for name in columns], *([cell or "-" for cell in row] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    if sys.stdout.isatty():
+        _print_styled(lines, widths)
+        return
+    for cells in lines:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column, name in enumerate(columns):
-        is_last = column == len(columns) - 1
-        width = None if is_last else max(len(name), *(len(row[column]) for row in cells), 0)
-        table.add_column(name.upper(), no_wrap=True, overflow="ellipsis", min_width=width)
-    for row in cells:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-    with console.capture() as printed:
-        console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+    for name, width in zip(lines[0], [*widths[:-1], None], strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
+    for cells in lines[1:]:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    Console(highlight=False).print(table)
 
 
 def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:

@@ -325,13 +325,13 @@ Listen = Annotated[
 _LISTEN_LIST: TypeAdapter[list[Address | UnixAddress]] = TypeAdapter(
     list[Annotated[Any, PlainValidator(_listen_anywhere)]]
 )
-_LISTEN_SCHEMA = {"type": "string", "pattern": r"^([^/@]*:\d{1,5}|unix:.+)$"}
+_LISTEN_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^([^/@]*:\d{1,5}|unix:.+)$"}
 
 Listens = Annotated[
     tuple[Address | UnixAddress, ...],
     PlainValidator(_listens),
     PlainSerializer(lambda listen: str(listen[0]) if len(listen) == 1 else [*map(str, listen)], when_used="json"),
-    WithJsonSchema({"anyOf": [_LISTEN_SCHEMA, {"type": "array", "items": _LISTEN_SCHEMA, "minItems": 1}]}),
+    WithJsonSchema({**_LISTEN_SCHEMA, "type": ["string", "array"], "items": _LISTEN_SCHEMA, "minItems": 1}),
 ]
 """One address to listen on, or several; unix sockets among them."""
 

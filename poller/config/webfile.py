@@ -5,7 +5,7 @@ them that would go unheeded here are refused as unknown, but for ``http2``: that
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -63,7 +63,9 @@ class TlsServer(Section):
     def _unverifiable(self) -> Iterator[Mistake]:
         if self.client_auth_type == "RequireAnyClientCert":
             # The ssl module has no way to take a certificate without verifying it, which proves nothing anyway.
-            text = "RequireAnyClientCert, which verifies nothing, is not supported, RequireAndVerifyClientCert is allowed"
+            text = (
+                "RequireAnyClientCert, which verifies nothing, is not supported, RequireAndVerifyClientCert is allowed"
+            )
             yield Mistake(("client_auth_type",), text)
         elif self.verifies_clients and self.client_ca_file is None:
             yield Mistake(("client_ca_file",), f"missing, client_auth_type {self.client_auth_type} requires it")
@@ -119,7 +121,8 @@ def read_web_file(path: Path) -> WebFile:
     wrong = () if tls is None else tls.contradictions()
     if problems := [document.problem(("tls_server_config", *each.path), each.text) for each in wrong]:
         raise ConfigError(problems)
-    return WebFile(tls, written.basic_auth_users, document)
+    # Without the data, which has the hashes in it.
+    return WebFile(tls, written.basic_auth_users, replace(document, data=None))
 
 
 def _validated(document: Document, folder: Path) -> WrittenWebFile:

@@ -148,7 +148,7 @@ class _Credentials:
         self._skip_missing = skip_missing
 
     def __call__(self, provider: Provider, kind: Kind) -> CredentialSource:
-        secrets = _written(provider) if provider.credentials is not None else self._default(kind)
+        secrets = _written(provider) or self._default(kind)
         if not secrets:
             return NoCredentials()
         form = form_for(kind.signer, set(secrets))
@@ -178,8 +178,9 @@ class _Credentials:
 
 
 def _written(provider: Provider) -> dict[str, Secret]:
-    """The secrets by their keys, dotted where nested."""
-    return {".".join(path[1:]): secret for path, secret in provider.secrets()}
+    """The secrets by their keys, dotted where nested. None where all of them are optional and absent."""
+    secrets = {".".join(path[1:]): secret for path, secret in provider.secrets()}
+    return secrets if any(secret.missing or secret.reveal() for secret in secrets.values()) else {}
 
 
 def _entry_problems(loaded: Loaded, entry: Entry, kind: Kind) -> Iterator[Problem]:

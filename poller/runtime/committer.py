@@ -1,8 +1,8 @@
 """Makes changes durable, many to a commit, and tells them afterwards."""
 
-import asyncio
 from collections.abc import Sequence
 
+import anyio
 import structlog
 
 from poller.domain.errors import StoreError
@@ -40,13 +40,18 @@ class Committer:
         self._told: list[str] = []
         self._untold = 0
         self._wakeup = Wakeup()
-        self._stopping = False
+        self._stop = anyio.Event()
         self.failing = False
 
     @property
     def unemitted(self) -> int:
         """Transitions that are committed and not yet told."""
         return self._untold
+
+    @property
+    def left(self) -> int:
+        """Changes that are not committed."""
+        return len(self._tasks)
 
     def submit(self, step: Step) -> None:
         """Takes over what changed."""
@@ -70,16 +75,16 @@ class Committer:
 
     def stop(self) -> None:
         """Makes `run` write what there is and return."""
-        self._stopping = True
+        self._stop.set()
         self._wakeup.set()
 
     async def run(self) -> None:
         """Commits and tells until stopped."""
         delay = _LINGER
-        while not self._stopping:
+        while not self._stop.is_set():
             await self._wakeup.sleep(_TOLD_AFTER if self._told else None)
-            if not self._stopping:
-                await asyncio.sleep(delay)
+            with anyio.move_on_after(delay):
+                await self._stop.wait()
             delay = _LINGER if await self._commit() else min(max(1.0, delay * 2), _RETRY_LONGEST)
         while self._pending() and await self._commit():
             pass

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import anyio
-import structlog
-from watchfiles import awatch
 
 SETTLE_SECONDS = 0.3
 """How long files must stay as they are before a change counts as done."""
@@ -15,10 +13,8 @@ SETTLE_SECONDS = 0.3
 LONGEST_SETTLING = 30.0
 """Seconds after which files that never rest are taken as they are."""
 
-LOOK_EVERY_MS = 5_000
-"""Milliseconds after which the files are looked at though nothing was noticed: some file systems tell nothing."""
-
-_RETRY_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""Seconds between two looks. Looking costs little, and works on file systems that tell nothing of changes."""
 
 Sources = Callable[[], tuple[Iterable[Path], Iterable[Path]]]
 """The files to watch, and the folders in which any file may come or go."""
@@ -33,38 +29,18 @@ def stamp(sources: Sources) -> Stamp:
     return frozenset(seen for path in (*files, *inside) if (seen := _stamp(path)))
 
 
-async def changes(sources: Sources, last: Stamp, logger: structlog.typing.FilteringBoundLogger) -> AsyncIterator[None]:
+async def changes(sources: Sources, last: Stamp) -> AsyncIterator[None]:
     """Yields each time the files are no longer as they were (``last``, at first) and have come to rest.
 
     ``sources`` is asked anew each time, since what was read tells what to watch.
     """
     while True:
-        try:
-            await _until_noticed(sources)
-        except OSError as error:
-            logger.warning("config.not_watched", error=str(error))
-            await anyio.sleep(_RETRY_SECONDS)
+        await anyio.sleep(LOOK_SECONDS)
         now = stamp(sources)
         if now != last:
             await _settle(sources, now)
             yield
             last = stamp(sources)
-
-
-async def _until_noticed(sources: Sources) -> None:
-    files, folders = sources()
-    watched = {path.parent for path in files} | set(folders)
-    noticed = awatch(
-        *watched,
-        watch_filter=None,
-        recursive=False,
-        debounce=200,
-        step=50,
-        rust_timeout=LOOK_EVERY_MS,
-        yield_on_timeout=True,
-    )
-    async for _ in noticed:
-        return
 
 
 async def _settle(sources: Sources, seen: Stamp) -> None:

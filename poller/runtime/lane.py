@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from poller.domain.circuit import Circuit, Phase
-from poller.domain.observation import Observation, Outcome
+from poller.domain.observation import REFUSALS, Observation, Outcome
 from poller.protocols import Clock, Provider
 from poller.runtime.clock import Wakeup
 from poller.runtime.limits import Limits, Pacer
@@ -62,6 +62,7 @@ class Lane:
         self._moved_at = clock.monotonic()
         self._paused_at: float | None = None
         self._refused_version = -1
+        self._refused: Watch | None = None
         self._told_codes: set[tuple[str, str]] = set()
 
     def plan(self, watch: Watch, due: float) -> None:
@@ -107,15 +108,16 @@ class Lane:
 
     def stalled(self) -> str | None:
         """What does not move though it should, in a sentence; a pause and a slow provider are no stall."""
-        quiet = self._clock.monotonic() - self._moved_at
-        if quiet < self._limits.timeout + GRACE:
+        now = self._clock.monotonic()
+        quiet = now - self._moved_at
+        if quiet < self._limits.timeout + GRACE or self._pacer.wait(now) > 0:
             return None
         if self.in_flight:
             return f"{self.provider}: {self.in_flight} polls are under way, and none came back for {quiet:.0f} s"
         head = self._head()
         if head is None or self._circuit.phase is Phase.PAUSED or head.due is None:
             return None
-        late = self._clock.monotonic() - head.due
+        late = now - head.due
         return (
             f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
         )
@@ -186,8 +188,8 @@ class Lane:
         return self._queue[0][2] if self._queue else None
 
     def _take(self) -> Watch:
-        _, _, watch = heapq.heappop(self._queue)
         now = self._clock.monotonic()
+        watch = self._pop(now)
         self._pacer.take(now)
         self._moved_at = now
         self.in_flight += 1
@@ -195,8 +197,20 @@ class Lane:
         watch.polling = True
         return watch
 
+    def _pop(self, now: float) -> Watch:
+        """The watch due first; after a refusal another one, if one is due: the task may be what is refused."""
+        place = heapq.heappop(self._queue)
+        other = self._head() if place[2] is self._refused else None
+        if other is None or other.due is None or other.due > now:
+            return place[2]
+        heapq.heappop(self._queue)
+        heapq.heappush(self._queue, place)
+        return other
+
     async def _poll(self, watch: Watch) -> None:
         sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
+        # Nothing waits between here and the poll's own look at them: a refusal is of these credentials.
+        self._connection.renew_credentials()
         version = self._connection.credentials_version
         entry = watch.task.entry
         try:
@@ -209,6 +223,7 @@ class Lane:
                 self._wakeup.set()
         came = self._moved_at = self._clock.monotonic()
         self._learn(seen, epoch, version, came)
+        self._refused = watch if seen.outcome in REFUSALS else None
         self._note_contradiction(watch, seen)
         if watch.gone or not watch.task.entry.same_task(entry.provider, entry.operation, entry.params):
             return

@@ -76,10 +76,13 @@ class Scheduler:
             self._use(lane)
         for name in (*changes.removed, *changes.restarted):
             self._drop(self._watches.pop(name))
-        fresh = [entries[name] for name in (*changes.added, *changes.restarted)]
-        counts = Counter(entry.provider for entry in fresh)
-        for entry in fresh:
-            self._add(entry, saved.get(entry.name), counts[entry.provider] / self._lanes[entry.provider].rate, now)
+        fresh = [self._begin(entries[name], saved.get(name), now) for name in (*changes.added, *changes.restarted)]
+        alive = [watch for watch in fresh if not watch.task.over]
+        counts = Counter(watch.lane for watch in alive)
+        for watch in alive:
+            # As long as the rate takes for all of them.
+            spread = (counts[watch.lane] - 1) / watch.lane.rate
+            self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
         self._ordered = None
@@ -103,9 +106,11 @@ class Scheduler:
             group.start_soon(self._run_lapses)
             group.start_soon(self._run_flushes)
 
-    def flush(self) -> None:
-        """Hands over what ticked since the last flush."""
+    def flush(self, everything: bool = False) -> None:
+        """Hands over what ticked since the last flush; with ``everything`` also of tasks that wait in silence."""
         ticked, self._ticked = self._ticked, set()
+        if everything:
+            ticked |= {watch for watch in self._watches.values() if watch.task.contact.unanswered_since is not None}
         pulses = [Pulse(w.task.entry.name, w.task.contact, w.next_poll_at) for w in ticked if not w.gone]
         if pulses:
             self._committer.flush(pulses)
@@ -125,9 +130,8 @@ class Scheduler:
         return [watch for watch in self._ordered if self._shown(watch.task, now)]
 
     def find(self, name: str) -> Watch | None:
-        """The task of that name, if it is to be shown."""
-        watch = self._watches.get(name)
-        return watch if watch is not None and self._shown(watch.task, self._clock.now()) else None
+        """The task of that name, however long ago it ended."""
+        return self._watches.get(name)
 
     def connections(self) -> Sequence[Lane]:
         """Every provider connection."""
@@ -182,15 +186,17 @@ class Scheduler:
             watch.lane.plan(watch, latest)
         self._await_lapse(watch)
 
-    def _add(self, entry: Entry, saved: Saved | None, spread: float, now: float) -> None:
+    def _begin(self, entry: Entry, saved: Saved | None, now: float) -> Watch:
         task = resume(entry, saved.status, saved.contact, saved.saved_at, now) if saved else begin(entry, now)
-        watch = Watch(task, self._lanes[entry.provider])
-        self._watches[entry.name] = watch
-        if task.over:
-            return
-        delay = first_delay(task, self._draw(), spread)
+        watch = self._watches[entry.name] = Watch(task, self._lanes[entry.provider])
+        return watch
+
+    def _start(self, watch: Watch, saved: Saved | None, spread: float, now: float) -> None:
+        """Plans the first poll: when it was due before a restart, else somewhere in the spread."""
+        delay = first_delay(watch.task, self._draw(), spread)
         if saved is not None and saved.next_poll_at is not None:
-            delay = max(delay, min(saved.next_poll_at - now, entry.policy.max))
+            longest = watch.task.entry.policy.max
+            delay = max(min(delay, longest), min(saved.next_poll_at - now, longest))
         watch.lane.plan(watch, self._clock.monotonic() + delay)
         self._await_lapse(watch)
 

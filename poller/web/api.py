@@ -31,14 +31,15 @@ class NoSuchTaskError(LookupError):
 
 
 class Api:
-    """Answers from what is being watched, and from the store."""
+    """Answers from what is being watched, and from the store; below the path ``prefix``, which ends in no slash."""
 
-    def __init__(self, watching: Watching, store: Store) -> None:
+    def __init__(self, watching: Watching, store: Store, prefix: str = "") -> None:
+        self._tasks = f"{prefix}{_TASKS}/"
         self._watching = watching
         self._store = store
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path of the API."""
+        """Every path of the API, without the prefix."""
         return [
             web.get(_TASKS, self._list),
             web.get(f"{_TASKS}/{{name:.+}}", self._one),
@@ -50,7 +51,7 @@ class Api:
         return json_response({"tasks": [task_json(watched) for watched in picked], "next_cursor": cursor})
 
     async def _one(self, request: web.Request) -> web.Response:
-        name, history_of = self._meant(request.rel_url.raw_path.removeprefix(f"{_TASKS}/"))
+        name, history_of = self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
         if history_of is not None:
             return await self._history(request, history_of)
         watched = self._watching.find(name)

@@ -1,32 +1,28 @@
-"""The web server: its paths, its errors, its headers, and the socket it listens on.
+"""The web server: its paths, its errors and its headers.
 
 No answer depends on the Host header: every link of the status page is relative.
 """
 
 import asyncio
-import errno
 import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import PollerError, StoreError
+from poller.domain.errors import StoreError
 from poller.protocols import Clock, Store, Watching
 from poller.web.api import Api, NoSuchTaskError, json_response
 from poller.web.control import Control
+from poller.web.login import Login
 from poller.web.page import StatusPage
 from poller.web.selection import BadQueryError
 
 RenderMetrics = Callable[[str], tuple[str, Iterator[bytes]]]
 """Makes of an Accept header the content type and the page of metrics, in pieces, of which some may be empty."""
-
-SHUTDOWN_SECONDS = 0.25
-"""How long answers under way may still take when the server closes; aiohttp waits for it twice."""
 
 _STARTED = web.RequestKey("started", bool)
 
@@ -38,50 +34,37 @@ def build_app(
     control: Control,
     clock: Clock,
     logger: FilteringBoundLogger,
+    login: Login | None = None,
+    prefix: str = "/",
 ) -> web.Application:
-    """Everything that is answered over HTTP; ``logger`` hears of requests that failed for no fault of theirs."""
+    """Everything that is answered over HTTP; ``logger`` hears of requests that failed for no fault of theirs.
+
+    All of it is below the path ``prefix``. Health is told at its plain path too, and needs no ``login``.
+    """
     page = StatusPage(watching, clock)
-    app = web.Application(middlewares=[_errors(logger)])
+    below = prefix.rstrip("/")
+    health = {base + path: answer(watching) for base in ("", below) for path, answer in _HEALTH.items()}
+    asked = [] if login is None else [login.middleware(frozenset(health))]
+    app = web.Application(middlewares=[_errors(logger, f"{below}/api/"), *asked])
     app.on_response_prepare.append(_headers(page.style_hash))
-    app.add_routes(
-        [
-            web.get("/", page.show),
-            web.get("/metrics", _metrics(render_metrics)),
-            web.get("/-/healthy", _healthy(watching)),
-            web.get("/-/ready", _ready(watching)),
-            *control.routes(),
-            *Api(watching, store).routes(),
-        ]
-    )
+    routes = [
+        web.get("/", page.show),
+        web.get("/metrics", _metrics(render_metrics)),
+        *control.routes(),
+        *Api(watching, store, below).routes(),
+    ]
+    app.add_routes([web.RouteDef(each.method, below + each.path, each.handler, each.kwargs) for each in routes])
+    app.add_routes([web.get(path, answer) for path, answer in health.items()])
+    if below:
+        app.add_routes([web.get(below, _with_slash)])
     return app
 
 
-@asynccontextmanager
-async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Listens while the context lasts and gives the address; port 0 finds a free one. Closes within a second.
-
-    Raises PollerError when the address cannot be listened on.
-    """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        await _listen(runner, host, port)
-        yield runner.addresses[0][:2]
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            advice = "something else listens there; stop it, or set web.listen to another port"
-        else:
-            advice = (
-                f"{error.strerror or error}; set web.listen to an address of this host and a port allowed to this user"
-            )
-        raise PollerError(f"web.listen: cannot listen on {host}:{port}: {advice}") from error
+async def _with_slash(request: web.Request) -> web.StreamResponse:
+    """Sends a browser to the page, whose relative links need the slash; relative itself, for behind a proxy."""
+    query = request.rel_url.raw_query_string
+    location = f"{request.path.rpartition('/')[2]}/{'?' if query else ''}{query}"
+    return web.Response(status=302, headers={hdrs.LOCATION: location})
 
 
 def _metrics(render: RenderMetrics) -> Handler:
@@ -136,6 +119,9 @@ def _ready(watching: Watching) -> Handler:
     return handler
 
 
+_HEALTH = {"/-/healthy": _healthy, "/-/ready": _ready}
+
+
 def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     policy = (
         f"default-src 'none'; style-src '{style_hash}'; img-src data:; "
@@ -158,18 +144,18 @@ def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awa
     return add
 
 
-def _errors(logger: FilteringBoundLogger) -> Middleware:
+def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except (web.HTTPException, BadQueryError, NoSuchTaskError, StoreError) as error:
-            return _refusal(request, error)
+            return _refusal(request, error, api)
         except ConnectionError:
             return _cut_off(request)  # The client has gone, which is its right.
         except Exception as error:
             logger.exception("http.failed", method=request.method, path=request.path)
-            return _cut_off(request) if request.get(_STARTED) else _refusal(request, error)
+            return _cut_off(request) if request.get(_STARTED) else _refusal(request, error, api)
 
     return middleware
 
@@ -181,15 +167,16 @@ def _cut_off(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _refusal(request: web.Request, error: Exception) -> web.Response:
-    """What is answered instead: JSON under /api, plain text elsewhere."""
+def _refusal(request: web.Request, error: Exception, api: str) -> web.Response:
+    """What is answered instead: JSON for a path that starts with ``api``, plain text elsewhere."""
     status, message, details = _explained(request, error)
     response = web.Response(status=status, text=f"{message}\n")
-    if request.path.startswith("/api/"):
+    if request.path.startswith(api):
         code = HTTPStatus(status).phrase.lower().replace(" ", "_")
         response = json_response({"error": {"code": code, "message": message, "details": details}}, status)
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    for header in (hdrs.ALLOW, hdrs.WWW_AUTHENTICATE):
+        if isinstance(error, web.HTTPException) and header in error.headers:
+            response.headers[header] = error.headers[header]
     return response
 
 

@@ -203,7 +203,8 @@ tasks:
         'big.jsonl:1: no JSON from column 12 on, one task a line is allowed, like {"name": …}',
         "big.jsonl:3: name: 'own', a name of its own is allowed; poller.yaml:9 has this one",
         "big.jsonl:3: params.x: nothing, a single value (text, a number, true or false) is allowed",
-        "poller.yaml:1: web.listen: 'nowhere', HOST:PORT is allowed, like 127.0.0.1:9817 or [::1]:9817",
+        "poller.yaml:1: web.listen: 'nowhere', HOST:PORT or unix:PATH is allowed, like 127.0.0.1:9817, [::1]:9817 or "
+        "unix:web.sock",
         "poller.yaml:2: schedule.growth: 0.5, at least 1.0 is allowed",
         f"poller.yaml:4: providers.p.credentials.bearer: {missing}",
         "poller.yaml:4: providers.p.kind: 'http', another is allowed",
@@ -339,7 +340,7 @@ def test_a_check_that_finds_nothing_lets_pass() -> None:
 EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
     "": {"web", "store", "log", "schedule", "retention", "history", "providers", "include", "tasks"},
-    "Web": {"listen", "config_file", "api_token"},
+    "Web": {"listen", "config_file", "route_prefix", "api_token"},
     "Log": {"level", "format"},
     "Schedule": {
         "initial", "max", "growth", "jitter", "deadline", "unreachable_after", "stalled_after", "give_up_after",
@@ -373,9 +374,10 @@ def defaults(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 def test_the_schemas_defaults_are_as_the_file_would_write_them() -> None:
     found = list(defaults(json_schema()))
-    assert len(found) == 24
+    assert len(found) == 25
     for described, default in found:
-        assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[described["type"]]
+        kind = described["type"] if isinstance(described["type"], str) else described["type"][0]
+        assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[kind]
         assert re.search(described.get("pattern", ""), str(default))
     assert json_schema()["$defs"]["Schedule"]["properties"]["max"]["default"] == "5m"
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from poller.config.secret import Secret
 from poller.config.settings import MissingAfter, Provider, Schedule, Settings, parse_settings
-from poller.config.values import Address, Surroundings
+from poller.config.values import Address, Surroundings, UnixAddress
 from poller.config.wording import Mistake
 from poller.domain.task import Policy
 
@@ -33,7 +33,7 @@ def mistakes_in(data: Mapping[str, object]) -> list[str]:
 
 def test_everything_has_its_documented_default() -> None:
     settings = parsed({"providers": {"p": {"kind": "http"}}})
-    assert settings.web.listen == Address("127.0.0.1", 9817)
+    assert settings.web.listen == (Address("127.0.0.1", 9817),)
     assert settings.web.api_token is None
     assert settings.store == "sqlite:////etc/poller/poller.db"
     assert (settings.log.level, settings.log.format) == ("info", "auto")
@@ -110,7 +110,7 @@ def test_showing_settings_shows_no_password() -> None:
     ],
 )
 def test_listen_is_a_host_and_a_port(listen: str, address: Address) -> None:
-    assert parsed({"web": {"listen": listen}}).web.listen == address
+    assert parsed({"web": {"listen": listen}}).web.listen == (address,)
     assert str(address) == listen
 
 
@@ -119,7 +119,46 @@ def test_listen_is_a_host_and_a_port(listen: str, address: Address) -> None:
 )
 def test_other_listens_are_refused(listen: object) -> None:
     (mistake,) = mistakes_in({"web": {"listen": listen}})
-    assert mistake.endswith("HOST:PORT is allowed, like 127.0.0.1:9817 or [::1]:9817")
+    assert mistake.endswith("HOST:PORT or unix:PATH is allowed, like 127.0.0.1:9817, [::1]:9817 or unix:web.sock")
+
+
+@pytest.mark.parametrize(
+    ("listen", "path"), [("unix:/run/web.sock", "/run/web.sock"), ("unix:web.sock", "/etc/poller/web.sock")]
+)
+def test_listen_may_be_a_unix_socket_beside_the_config(listen: str, path: str) -> None:
+    assert parsed({"web": {"listen": listen}}).web.listen == (UnixAddress(Path(path)),)
+
+
+def test_listen_may_be_several_addresses() -> None:
+    web = parsed({"web": {"listen": [":9817", "unix:/run/web.sock", "[::1]:0", "[::1]:0"]}}).web
+    assert [str(address) for address in web.listen] == [":9817", "unix:/run/web.sock", "[::1]:0", "[::1]:0"]
+    assert web.model_dump(mode="json")["listen"] == [":9817", "unix:/run/web.sock", "[::1]:0", "[::1]:0"]
+
+
+def test_the_path_of_a_unix_socket_is_as_long_as_the_system_takes() -> None:
+    (mistake,) = mistakes_in({"web": {"listen": f"unix:/{'x' * 107}"}})
+    assert mistake == "web.listen: a path of 108 bytes, for a socket at most 107 are allowed"
+    assert parsed({"web": {"listen": f"unix:/{'x' * 106}"}}).web.listen
+
+
+@pytest.mark.parametrize(
+    ("prefix", "inside"), [("/", "/"), ("/poller", "/poller"), ("/a/b-c.d_~/", "/a/b-c.d_~"), ("/...", "/...")]
+)
+def test_the_route_prefix_is_a_path(prefix: str, inside: str) -> None:
+    assert parsed({"web": {"route_prefix": prefix}}).web.route_prefix == inside
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "a", "a/", "//", "/a//b", "/..", "/./a", "/a b", "/%61", "/{a}", "http://h/a", "/a?b", 1]
+)
+def test_other_route_prefixes_are_refused(prefix: object) -> None:
+    (mistake,) = mistakes_in({"web": {"route_prefix": prefix}})
+    assert "a path like /poller is allowed" in mistake
+
+
+def test_the_web_config_file_is_beside_the_config() -> None:
+    assert parsed({"web": {"config_file": "web.yml"}}).web.config_file == Path("/etc/poller/web.yml")
+    assert parsed({"web": {"config_file": "/srv/web.yml"}}).web.config_file == Path("/srv/web.yml")
 
 
 @pytest.mark.parametrize(

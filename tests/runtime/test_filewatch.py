@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 
 from poller.runtime import filewatch
 
@@ -16,7 +15,7 @@ class Ear:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(filewatch, "SETTLE_SECONDS", 0.1)
-        monkeypatch.setattr(filewatch, "LOOK_EVERY_MS", 200)
+        monkeypatch.setattr(filewatch, "LOOK_SECONDS", 0.1)
         self.folder = folder
         self.file = folder / "poller.yaml"
         self.file.write_text("a: 1\n")
@@ -28,7 +27,7 @@ class Ear:
 
     async def listen(self) -> None:
         last = filewatch.stamp(self.sources)
-        async for _ in filewatch.changes(self.sources, last, structlog.get_logger()):
+        async for _ in filewatch.changes(self.sources, last):
             self.heard += 1
 
     async def hears(self, change: Callable[[], object]) -> int:

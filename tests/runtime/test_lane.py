@@ -327,3 +327,40 @@ async def test_due_polls_and_polls_in_flight_are_counted() -> None:
     (lane,) = house.scheduler.connections()
     assert (lane.in_flight, lane.due, lane.paused) == (3, 4, None)
     await running
+
+
+async def test_after_a_pause_another_task_is_tried() -> None:
+    """Also one that became due during the pause: the task may be what is refused."""
+    provider = ScriptedProvider(lambda e, n: RUNNING if n == 1 else Observation(Outcome.THROTTLED, retry_after=60.0))
+    entries = [entry("a", initial=5.0, max=5.0), entry("b", initial=20.0, max=20.0)]
+    house = build_house({"one": provider}, entries, max_pause=60.0)
+    await run_house(house, 250)
+    later = [name for _, name in provider.polls[2:]]
+    assert later[:4] == ["a", "b", "a", "b"]
+
+
+async def test_a_slow_rate_is_no_stall() -> None:
+    """Thirty polls an hour are what was asked for."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(10)], rate=30 / 3600)
+    running = asyncio.create_task(run_house(house, 2000))
+    for _ in range(190):
+        await asyncio.sleep(10)
+        assert house.scheduler.stalled() == []
+    await running
+    assert len(provider.polls) > 10
+
+
+async def test_a_bad_rotation_costs_one_refused_poll() -> None:
+    """Credentials that are renewed by the poll itself are those that its refusal is about."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a", initial=30.0, max=30.0)], auth_pause=300.0)
+
+    async def rotate() -> None:
+        await asyncio.sleep(10)
+        provider.script, provider.fresh_version = always(UNAUTHORIZED), 1
+
+    rotating = asyncio.create_task(rotate())
+    await run_house(house, 200)
+    await rotating
+    assert len(provider.polls) == 2

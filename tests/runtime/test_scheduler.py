@@ -178,7 +178,7 @@ async def test_a_finished_task_is_shown_as_long_as_its_retention() -> None:
     assert house.scheduler.find("a") is not None
     await asyncio.sleep(3600)
     assert [watch.task.entry.name for watch in house.scheduler.tasks()] == ["b"], "a followed task is not finished"
-    assert house.scheduler.find("a") is None
+    assert house.scheduler.find("a") is not None, "asked for by name it is still there"
     await running
     assert provider.counts["a"] == 1
 
@@ -212,3 +212,14 @@ async def test_throttled_tasks_all_get_their_poll_afterwards() -> None:
     await run_house(house, 60)
     assert house.scheduler.all_over()
     assert len(house.listener.transitions) == 20
+
+
+async def test_what_has_ended_delays_nobody_after_a_restart() -> None:
+    """The first poll of the one that runs does not wait for the rate that all of them would need."""
+    entries = [entry(f"t{number:04}") for number in range(2000)] + [entry("runs")]
+    ended = replace(RUNNING_STATUS, state=State.SUCCEEDED)
+    store = stored(*(saved(each, ended) for each in entries[:-1]), saved(entries[-1], RUNNING_STATUS))
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, entries, store, rate=1.0, draw=lambda: 0.99)
+    await run_house(house, 30)
+    assert provider.times()[0] <= 2

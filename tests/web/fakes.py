@@ -16,6 +16,7 @@ from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.protocols import Batch, Saved, TransitionPage
 from poller.web.control import Control
+from poller.web.login import Login
 from poller.web.server import RenderMetrics, build_app
 from tests.emit.fakes import NOW, FakeWatching
 
@@ -80,13 +81,15 @@ class World:
     token: str | None = None
     mistake: PollerError | None = None
     reloads: int = 0
+    login: Login | None = None
+    prefix: str = "/"
 
     def app(self) -> web.Application:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
         control = Control(self.reload, lambda: self.token)
-        return build_app(self.watching, self.store, self.render, control, FakeClock(), logger)
+        return build_app(self.watching, self.store, self.render, control, FakeClock(), logger, self.login, self.prefix)
 
     async def reload(self) -> None:
         if self.mistake is not None:

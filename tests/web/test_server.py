@@ -5,14 +5,16 @@ import gzip
 import itertools
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from poller.config.values import Address
 from poller.domain.errors import PollerError
-from poller.web.server import SHUTDOWN_SECONDS, serve
+from poller.web.listening import SHUTDOWN_SECONDS, serve
 from tests.emit.fakes import watched
 from tests.web.fakes import Client, World
 
@@ -145,17 +147,24 @@ def plain_app(handler: object = None) -> web.Application:
     return app
 
 
+@asynccontextmanager
+async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    async with serve(app, [Address(host, port)]) as (bound,):
+        assert isinstance(bound, Address)
+        yield bound.host, bound.port
+
+
 async def test_a_free_port_is_found_and_told() -> None:
-    async with serve(plain_app(), "127.0.0.1", 0) as (host, port), aiohttp.ClientSession() as session:
+    async with serving(plain_app(), "127.0.0.1", 0) as (host, port), aiohttp.ClientSession() as session:
         assert (host, port > 0) == ("127.0.0.1", True)
         async with session.get(f"http://{host}:{port}/") as response:
             assert await response.text() == "hello"
 
 
 async def test_the_port_is_free_again_afterwards() -> None:
-    async with serve(plain_app(), "127.0.0.1", 0) as (_, port):
+    async with serving(plain_app(), "127.0.0.1", 0) as (_, port):
         pass
-    async with serve(plain_app(), "127.0.0.1", port) as (_, again):
+    async with serving(plain_app(), "127.0.0.1", port) as (_, again):
         assert again == port
 
 
@@ -165,13 +174,13 @@ async def test_a_port_in_use_is_told_with_what_to_do() -> None:
         with pytest.raises(
             PollerError, match=f"^web.listen: cannot listen on 127.0.0.1:{port}: something else listens"
         ):
-            async with serve(plain_app(), "127.0.0.1", port):
+            async with serving(plain_app(), "127.0.0.1", port):
                 pass
 
 
 async def test_an_address_of_another_host_is_told_with_what_to_do() -> None:
     with pytest.raises(PollerError, match=r"cannot listen on 192\.0\.2\.1:0: .*set web.listen to an address"):
-        async with serve(plain_app(), "192.0.2.1", 0):
+        async with serving(plain_app(), "192.0.2.1", 0):
             pass
 
 
@@ -183,7 +192,7 @@ async def test_closing_waits_for_nobody_for_long() -> None:
         await asyncio.sleep(60)
         return web.Response()
 
-    async with serve(plain_app(slow), "127.0.0.1", 0) as (host, port):
+    async with serving(plain_app(slow), "127.0.0.1", 0) as (host, port):
         idle_reader, idle_writer = await asyncio.open_connection(host, port)
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -203,7 +212,7 @@ async def test_closing_does_not_wait_for_a_reader_that_stopped_reading(world: Wo
         while True:
             await response.write(b"x" * 65536)
 
-    async with serve(plain_app(endless), "127.0.0.1", 0) as (host, port):
+    async with serving(plain_app(endless), "127.0.0.1", 0) as (host, port):
         reader, writer = await asyncio.open_connection(host, port, limit=1)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.read(1)
@@ -234,7 +243,7 @@ async def test_a_client_that_has_gone_is_nothing_to_log(world: World, caplog: py
         return "text/plain", itertools.repeat(b"x" * 65536)
 
     world.render = render
-    async with serve(world.app(), "127.0.0.1", 0) as (host, port):
+    async with serving(world.app(), "127.0.0.1", 0) as (host, port):
         _, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         await started.wait()
@@ -243,3 +252,39 @@ async def test_a_client_that_has_gone_is_nothing_to_log(world: World, caplog: py
         start = time.monotonic()
     assert time.monotonic() - start < SHUTDOWN_SECONDS
     assert (world.log.calls, caplog.records) == ([], [])
+
+
+@pytest.fixture
+async def below(world: World) -> AsyncIterator[Client]:
+    world.prefix = "/a/poller"
+    async with world.client() as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_everything_is_below_the_prefix(world: World, below: Client, path: str) -> None:
+    world.watching.shown += [watched("n")]
+    async with below.get(f"/a/poller{path}") as response:
+        assert response.status == 200
+    async with below.get(path) as response:
+        assert response.status == (200 if path.startswith("/-/") else 404)
+
+
+async def test_a_task_below_the_prefix_is_found_by_its_name(world: World, below: Client) -> None:
+    world.watching.shown += [watched("n/transitions")]
+    async with below.get("/a/poller/api/v1/tasks/n%2Ftransitions") as response:
+        assert (await response.json())["name"] == "n/transitions"
+
+
+async def test_mistakes_below_the_prefix_are_json_where_the_api_is(below: Client) -> None:
+    async with below.get("/a/poller/api/v1/nothing") as response:
+        assert (response.status, response.content_type) == (404, "application/json")
+    async with below.get("/api/v1/nothing") as response:
+        assert (response.status, response.content_type) == (404, "text/plain")
+
+
+async def test_the_prefix_without_its_slash_leads_to_the_page(below: Client) -> None:
+    async with below.get("/a/poller?state=failed", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, "poller/?state=failed")
+    async with below.get("/a/poller?state=failed") as response:
+        assert (response.status, str(response.url.relative())) == (200, "/a/poller/?state=failed")
