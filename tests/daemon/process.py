@@ -7,8 +7,8 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,14 +182,23 @@ class DaemonProcess:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The lines logged with that event, over all lives. A line that a kill cut short is not one."""
-        return [line for line in self._lines() if line.get("event") == event]
+        return [line for line in self.lines() if line.get("event") == event]
 
     def stored(self, query: str) -> list[tuple[Any, ...]]:
         """What the SQLite file answers."""
         with closing(sqlite3.connect(self.config.with_name("poller.db"))) as connection:
             return connection.execute(query).fetchall()
 
-    def _lines(self) -> list[dict[str, Any]]:
+    @contextmanager
+    def hold_store(self) -> Iterator[None]:
+        """Keeps the SQLite file locked, as a backup or a shell would."""
+        with closing(sqlite3.connect(self.config.with_name("poller.db"), isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line of the log, over all lives."""
         lines = []
         for text in self.log.read_text("utf-8").splitlines():
             try:
