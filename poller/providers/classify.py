@@ -292,6 +292,8 @@ def _text(value: object) -> str | None:
         return None
     if isinstance(value, str):
         return value.strip() or None
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "; ".join(value).strip() or None
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:

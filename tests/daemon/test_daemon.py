@@ -190,8 +190,8 @@ async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 
 async def test_an_outage_of_the_provider_changes_no_state(tmp_path: Path) -> None:
     """Seconds of 503 in the middle of a task: no transition comes of it, and the end is noticed afterwards."""
-    outage = {"apis": ["job"], "after": "1s", "for": "3s", "kind": "error", "status": 503}
-    tasks = [{"api": "job", "name": "a", "params": {"job_id": "a"}, "duration": "5s"}]
+    outage = {"apis": ["job"], "after": "8s", "for": "4s", "kind": "error", "status": 503}
+    tasks = [{"api": "job", "name": "a", "params": {"job_id": "a"}, "duration": "14s"}]
     async with local_cloud(tasks=tasks, faults=[outage]) as (_, url):
         async with daemon(write_config(tmp_path, url, [job("a")])) as running:
             await running.until_all_over(1, 60)

@@ -183,7 +183,7 @@ for name in ("failed.json", "failed-escaped-twice.json"):
         started_at=1647212220.0,
         ended_at=1647213406.267,
         run_id=LATER_RUN,
-        message='["The training data is empty."]',
+        message="The training data is empty.",
     )
 row("pending", 200, told(status="pending"), "pending", "pending")
 row(
