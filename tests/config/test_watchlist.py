@@ -1,7 +1,6 @@
 """Tasks become entries, or mistakes with their places; and two watchlists are compared."""
 
 import gc
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -287,17 +286,14 @@ def test_any_lines_are_entries_or_mistakes(tmp_path_factory: pytest.TempPathFact
         problem.encode()
 
 
-def test_many_lines_are_quick_and_compact(tmp_path: Path) -> None:
-    """100,000 were measured to take 1.4 s and 446 bytes each; the limits only notice another order of magnitude."""
+def test_many_lines_are_compact(tmp_path: Path) -> None:
+    """446 bytes each were measured; the limit only notices another order of magnitude."""
     count = 20_000
     line = (
         '{{"name":"team/job-{0}","provider":"p","operation":"o","params":{{"a":"x","b":"inst-{0}"}},'
         '"labels":{{"team":"ads"}}}}\n'
     )
     path = written(tmp_path, "big.jsonl", "".join(line.format(number) for number in range(count)))
-    started = time.process_time()
-    assert len(collect(path).entries) == count
-    assert (time.process_time() - started) / count < 100e-6
     tracemalloc.start()
     collected = collect(path)
     gc.collect()

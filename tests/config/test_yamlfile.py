@@ -2,7 +2,6 @@
 
 import math
 import string
-import time
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +162,8 @@ def test_mistakes_that_leave_the_syntax_whole_leave_the_data() -> None:
 def test_a_bomb_of_aliases_is_not_expanded() -> None:
     lines = ["a0: &a0 [" + ", ".join("x" * 10) + "]"]
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 30)]
-    started = time.process_time()
     (problem,) = told("\n".join(lines))
     assert problem.endswith("aliases for more than 100000 values, which is the most allowed")
-    assert time.process_time() - started < 1
 
 
 def test_an_empty_file_is_no_mistake_here() -> None:
@@ -220,11 +217,9 @@ def test_what_others_write_is_read_back(data: object) -> None:
     assert parse_yaml(yaml.safe_dump(data), "f").data == data
 
 
-def test_ten_thousand_tasks_take_a_moment() -> None:
-    """0.5 s measured; the limit only notices another order of magnitude."""
+def test_ten_thousand_tasks_keep_their_lines() -> None:
+    """However long the file."""
     item = "  - name: job-{0}\n    provider: p\n    operation: o\n    params: {{a: x, b: {0}}}\n    labels: {{a: b}}\n"
     text = "tasks:\n" + "".join(item.format(number) for number in range(10_000))
-    started = time.process_time()
     document = parse_yaml(text, "f")
-    assert time.process_time() - started < 4
     assert document.lines.at(("tasks", 9_999, "params", "b")) == 2 + 9_999 * 5 + 3
