@@ -318,12 +318,18 @@ def _connection(loaded: Loaded, provider: str) -> tuple[object, ...] | None:
     return None if settings is None else (settings, loaded.settings.policy(provider))
 
 
+def _fixed(loaded: Loaded, key: str) -> object:
+    """What a running daemon keeps of a section; the token is looked up anew with each request."""
+    settings = loaded.settings
+    return settings.web.model_copy(update={"api_token": None}) if key == "web" else getattr(settings, key)
+
+
 def _check_restart(before: Loaded, after: Loaded) -> None:
     """ConfigError for changes that a running daemon cannot take over."""
     changed = [
         after.problem((key,), "changed, this needs a restart")
         for key in ("web", "store", "log")
-        if getattr(before.settings, key) != getattr(after.settings, key)
+        if _fixed(before, key) != _fixed(after, key)
     ]
     if changed:
         raise ConfigError(changed)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, poller, write_config
+from tests.daemon.process import DaemonProcess, daemon, free_port, job, local_cloud, poller, write_config
 
 pytestmark = pytest.mark.e2e
 
@@ -100,6 +100,25 @@ async def test_sighup_reloads(tmp_path: Path) -> None:
             (line,) = await until_reloads(running, 1)
             assert (line["added"], line["changed"], line["removed"]) == (0, 0, 0)
             assert (await running.get("/-/healthy"))[0] == 200
+
+
+async def test_another_api_token_needs_no_restart(tmp_path: Path) -> None:
+    """Neither another value of it nor another place."""
+    async with local_cloud(generate=GENERATED) as (_, url):
+        (tmp_path / "token").write_text("t0ken", "utf-8")
+        listen = {"listen": f"127.0.0.1:{free_port()}"}
+        web = {**listen, "api_token": {"file": "token"}}
+        config = write_config(tmp_path, url, [job("job-1")], web=web)
+        async with daemon(config) as running:
+            (tmp_path / "token").write_text("0ther", "utf-8")
+            running.signal(signal.SIGHUP)
+            await until_reloads(running, 1)
+            assert (await post_reload(running, "t0ken"))[0] == 401
+            assert (await post_reload(running, "0ther"))[0] == 200
+            rewrite(config, web={**listen, "api_token": "th1rd"})
+            async with asyncio.timeout(20):
+                while (await post_reload(running, "th1rd"))[0] != 200:
+                    await asyncio.sleep(0.1)
 
 
 async def test_what_needs_a_restart_is_refused(tmp_path: Path) -> None:
