@@ -13,6 +13,8 @@ import pytest
 
 from tests.deploy.dashboard import dashboard, panels, queries
 
+pytestmark = pytest.mark.e2e
+
 TYPES = Path(__file__).with_name("grafana")
 NPM = shutil.which("npm")
 

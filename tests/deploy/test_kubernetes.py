@@ -15,6 +15,8 @@ import pytest
 import yaml
 from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 SINGLE = KUBERNETES / "overlays/single"

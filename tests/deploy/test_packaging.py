@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 READ_AT_RUN_TIME = {
     "poller/providers/specs/http.yaml",

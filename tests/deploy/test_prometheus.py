@@ -20,6 +20,8 @@ from tests.deploy.dashboard import queries
 from tests.deploy.prometheus import ALERTMANAGER, CONFIG, RULES, RULES_TEST
 from tests.emit.fakes import NOW, FakeConnection, FakeWatching, watched
 
+pytestmark = pytest.mark.e2e
+
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus")
 needs_amtool = pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool comes with Alertmanager")
 

@@ -8,6 +8,8 @@ import pytest
 
 from poller.config.loading import load
 
+pytestmark = pytest.mark.e2e
+
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = FOLDER / "poller.service"
 DROP_IN = FOLDER / "notify-reload.conf"
