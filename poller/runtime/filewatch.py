@@ -1,9 +1,9 @@
 """Notices when files change: written, however slowly, or replaced, or behind a symlink that was swapped."""
 
 import os
-import stat as file_kinds
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from stat import S_ISREG
 
 import anyio
 
@@ -64,6 +64,6 @@ def _stamp(path: Path) -> tuple[str, int, int, int, int] | None:
         found = os.stat(path)  # noqa: PTH116 - follows symlinks, and so does what is read
     except OSError:
         return None
-    if not file_kinds.S_ISREG(found.st_mode):
+    if not S_ISREG(found.st_mode):
         return None
     return str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
