@@ -33,8 +33,11 @@ class Provider(Protocol):
         """A number that changes when the credentials do, as of their last use."""
         ...
 
-    def renew_credentials(self) -> None:
-        """Looks whether other credentials are to be had, and uses them from now on."""
+    async def renew_credentials(self, refused: int | None = None) -> None:
+        """Looks whether other credentials are to be had, and uses them from now on; never raises.
+
+        ``refused`` is the version of those that the provider refuses.
+        """
         ...
 
     async def close(self) -> None:

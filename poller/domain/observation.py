@@ -51,7 +51,8 @@ class Observation:
     """What one attempt brought. Times are epoch seconds, progress 0 to 100, ``retry_after`` seconds to wait as asked.
 
     ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
-    the next. ``rule`` tells which rule of the spec decided, ``code`` the provider's error code.
+    the next. ``rule`` tells which rule of the spec decided, ``code`` the provider's error code. ``again``: it is worth
+    asking once more at once. ``credentials_version`` is that of the credentials that were refused.
     """
 
     outcome: Outcome
@@ -69,3 +70,5 @@ class Observation:
     http_status: int | None = None
     code: str | None = None
     rule: str | None = None
+    again: bool = False
+    credentials_version: int = 0

@@ -16,11 +16,13 @@ from poller.domain.errors import Problem
 from poller.domain.task import Entry
 from poller.protocols import Clock
 from poller.providers.catalog import ANY_HTTP, builtin_kinds, inline_kind
-from poller.providers.client import CredentialSource, HttpProvider
+from poller.providers.client import HttpProvider
+from poller.providers.credentials.source import CredentialSource, NoCredentialsError
 from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, SpecError, SpecModel, fill
+from poller.providers.transport import HttpTransport
 
 
 class _UnfitError(Exception):
@@ -48,8 +50,7 @@ class Binding:
             endpoint=self.endpoint,
             signer=SIGNERS[self.kind.signer],
             credentials=self.credentials,
-            timeout=self.settings.timeout,
-            max_in_flight=self.settings.max_in_flight,
+            transport=HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight),
             clock=clock,
         )
 
@@ -160,7 +161,7 @@ class _Credentials:
         source = StaticSource(form, secrets)
         try:
             source.current()
-        except ValueError as error:
+        except NoCredentialsError as error:
             raise _UnfitError(Mistake(("credentials",), f"{error}, credentials that can be sent are allowed")) from None
         return source
 

@@ -4,8 +4,7 @@ See `poller.providers.spec` for the order of the rules.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -16,6 +15,7 @@ import orjson
 from poller.domain.observation import Observation, Outcome, Subtasks
 from poller.domain.state import State
 from poller.providers.expressions import Document, Expression
+from poller.providers.request import Reply
 from poller.providers.spec import Operation, Rule, status_text
 
 LONGEST_TEXT = 1_000
@@ -26,18 +26,6 @@ _MILLISECONDS_FROM = 1e11
 _SECONDS_FROM = 1e9
 _LATEST = 253_402_300_799.0
 """The last second of the year 9999, the last one that RFC 3339 can write."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back over HTTP.
-
-    ``headers`` compares names without case, ``body`` is the decoded content, None if it was too long.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | None
 
 
 def classify(operation: Operation, reply: Reply, now: float) -> Observation:
@@ -65,7 +53,7 @@ class _Reading:
 
     def _decided(self, rule: Rule) -> Observation:
         if rule.outcome is not Outcome.ANSWERED:
-            return self._unanswered(rule.outcome, rule.text)
+            return self._unanswered(rule.outcome, rule.text, rule.again)
         if rule.state is not None:
             return self._answered(rule.state, rule.text)
         return self._read(self._mapped) if self._mapped else self._unanswered(Outcome.UNRECOGNIZED, rule.text)
@@ -125,7 +113,7 @@ class _Reading:
             rule=rule,
         )
 
-    def _unanswered(self, outcome: Outcome, rule: str) -> Observation:
+    def _unanswered(self, outcome: Outcome, rule: str, again: bool = False) -> Observation:
         return Observation(
             outcome=outcome,
             raw_status=self._raw,
@@ -135,6 +123,7 @@ class _Reading:
             http_status=self._reply.status,
             code=self._code,
             rule=rule,
+            again=again,
         )
 
     def _find(self, expression: Expression | None) -> Any:

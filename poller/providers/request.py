@@ -1,4 +1,4 @@
-"""One HTTP request as plain data, in exactly the form it goes over the wire.
+"""One HTTP request as plain data, in exactly the form it goes over the wire; and what came back.
 
 A signature covers bytes, so nothing may be re-quoted, reordered or normalized between signing and sending. Everything a
 transport would change on its own is therefore settled, or refused, when the request is made.
@@ -70,6 +70,18 @@ class Request:
         replaced = {name.lower() for name in extra}
         kept = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
         return Request(self.method, self.origin, self.path, self.query, {**kept, **extra}, self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over HTTP.
+
+    ``headers`` compares names without case, ``body`` is the decoded content, None if it was too long.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
 
 
 def encode_segment(value: str) -> str:

@@ -71,6 +71,7 @@ class RuleModel(_Model):
     when: str | None = None
     outcome: Outcome | None = None
     state: State | None = None
+    again: bool = False
 
     @field_validator("http")
     @classmethod
@@ -187,10 +188,11 @@ class KindModel(SpecModel):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, compiled. ``text`` is how it reads, for people who ask why."""
+    """A rule, compiled. ``text`` is how it reads, for people who ask why. ``again``: it is worth asking once more."""
 
     outcome: Outcome
     state: State | None
+    again: bool
     statuses: tuple[range, ...]
     codes: tuple[re.Pattern[str], ...]
     header: str | None
@@ -393,7 +395,7 @@ def _own_rules(name: str, at: tuple[str | int, ...], model: OperationModel, fold
     if model.missing is None:
         return rules
     when = _needed((*at, "missing"), model.missing, folding)
-    return (Rule(Outcome.MISSING, None, _TELLS_OF_THE_TASK, (), None, when, f"missing: {model.missing}"), *rules)
+    return (Rule(Outcome.MISSING, None, False, _TELLS_OF_THE_TASK, (), None, when, f"missing: {model.missing}"), *rules)
 
 
 def _rules(at: tuple[str | int, ...], owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
@@ -411,6 +413,7 @@ def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Fold
     return Rule(
         outcome=model.outcome or Outcome.ANSWERED,
         state=model.state,
+        again=model.again,
         statuses=tuple(_status_range(status) for status in model.http or _default_statuses(model)),
         codes=tuple(re.compile(_glob(code), re.DOTALL) for code in model.code),
         header=model.header,

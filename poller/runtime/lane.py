@@ -148,9 +148,12 @@ class Lane:
             await self._poll(watch)
 
     async def _next(self) -> Watch:
-        while (wait := self._wait()) != 0:
+        while True:
+            await self._heed_credentials()
+            wait = self._wait()
+            if wait == 0:
+                return self._take()
             await self._wakeup.sleep(wait)
-        return self._take()
 
     def _wait(self) -> float | None:
         """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
@@ -158,7 +161,7 @@ class Lane:
             self._leave_when_idle()
             return None
         now = self._clock.monotonic()
-        self._circuit = self._circuit_at(now)
+        self._circuit = self._circuit.passed(now)
         if self._circuit.phase is Phase.PAUSED:
             left = self._circuit.until - now
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
@@ -174,12 +177,13 @@ class Lane:
         if not self.in_flight:
             self._idle.set()
 
-    def _circuit_at(self, now: float) -> Circuit:
-        circuit = self._circuit.passed(now)
-        if circuit.phase is Phase.PAUSED and circuit.reason is Outcome.UNAUTHORIZED:
-            self._connection.renew_credentials()
-            return circuit if self._connection.credentials_version == self._refused_version else circuit.renewed()
-        return circuit
+    async def _heed_credentials(self) -> None:
+        """Looks for other credentials while the connection pauses on their account: they end the pause."""
+        if self._circuit.phase is not Phase.PAUSED or self._circuit.reason is not Outcome.UNAUTHORIZED:
+            return
+        await self._connection.renew_credentials(self._refused_version)
+        if self._connection.credentials_version != self._refused_version:
+            self._circuit = self._circuit.renewed()
 
     def _head(self) -> Watch | None:
         """The watch whose poll is due first; places that were left are cleared away on the way."""
@@ -209,9 +213,6 @@ class Lane:
 
     async def _poll(self, watch: Watch) -> None:
         sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
-        # Nothing waits between here and the poll's own look at them: a refusal is of these credentials.
-        self._connection.renew_credentials()
-        version = self._connection.credentials_version
         entry = watch.task.entry
         try:
             seen = await self._attempt(watch)
@@ -222,7 +223,7 @@ class Lane:
             if self._circuit.phase is not Phase.OPEN or self._retired:
                 self._wakeup.set()
         came = self._moved_at = self._clock.monotonic()
-        self._learn(seen, epoch, version, came)
+        self._learn(seen, epoch, came)
         self._refused = watch if seen.outcome in REFUSALS else None
         self._note_contradiction(watch, seen)
         if watch.gone or not watch.task.entry.same_task(entry.provider, entry.operation, entry.params):
@@ -239,13 +240,13 @@ class Lane:
                 Outcome.UNREACHABLE, message=f"a fault in poller: {type(error).__name__}", rule="no answer came"
             )
 
-    def _learn(self, seen: Observation, epoch: int, version: int, now: float) -> None:
+    def _learn(self, seen: Observation, epoch: int, now: float) -> None:
         before = self._circuit
         self._circuit = before.observed(seen, epoch, self._limits.pauses, now)
         if self._circuit is before:
             return
         if self._circuit.phase is Phase.PAUSED:
-            self._refused_version = version
+            self._refused_version = seen.credentials_version
         self._tell(before, seen, now)
 
     def _tell(self, before: Circuit, seen: Observation, now: float) -> None:

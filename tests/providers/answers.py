@@ -48,6 +48,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 }
 
 
+ASKED_AGAIN = ("InvalidSecurityToken.Expired", "SignatureNonceUsed", "APIGW.0307")
+"""The codes on whose account a poll is repeated at once."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One answer. ``verdict`` is a state, or an outcome without one; ``seen`` is all that is to be read beside it.
@@ -388,7 +392,8 @@ for status, verdict, codes in (
     (500, "unreachable", ("InternalError", "Forbidden.RAM")),
 ):
     for code in codes:
-        row(f"{status} {code}", status, refused(code), verdict, code=code)
+        again = {"again": True} if code in ASKED_AGAIN else {}
+        row(f"{status} {code}", status, refused(code), verdict, code=code, **again)
 row("a code in another case", 400, refused("throttling.user"), "rejected", code="throttling.user")
 for date, remark in (
     (DATE, "; the clock here is 60 s behind the server's"),
@@ -736,7 +741,8 @@ for status, verdict, codes in (
     (500, "unreachable", ("APIGW.0106", "APIGW.0301")),
 ):
     for code in codes:
-        row(f"{status} {code}", status, denied(code), verdict, code=code)
+        again = {"again": True} if code in ASKED_AGAIN else {}
+        row(f"{status} {code}", status, denied(code), verdict, code=code, **again)
 row("a bare 401", 401, b"", "unauthorized", message="HTTP 401")
 row("a bare 403", 403, HTML, "rejected")
 row("a bare 404", 404, HTML, "rejected")

@@ -18,7 +18,7 @@ from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.providers.catalog import builtin_kinds, inline_kind
 from poller.providers.classify import LONGEST_TEXT
-from poller.providers.client import LONGEST_BODY, HttpProvider, build_request
+from poller.providers.client import HttpProvider, build_request
 from poller.providers.credentials.forms import (
     AccessKey,
     AuthToken,
@@ -27,9 +27,11 @@ from poller.providers.credentials.forms import (
     Credentials,
     HeaderCredential,
 )
+from poller.providers.credentials.static import StaticSource, form_for
 from poller.providers.request import Request
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind
+from poller.providers.transport import LONGEST_BODY, HttpTransport
 from tests.providers.wire import Behaviour, Endless, Received, Wire, http, slowly, then_close, then_reset, then_silence
 
 NOW = 1_700_000_000.0
@@ -78,6 +80,14 @@ KEY = AccessKey("key-id", "key-secret")
 TEMPORARY_KEY = AccessKey("key-id", "key-secret", "session-token")
 
 
+class Unreadable:
+    """A secret that is not there."""
+
+    def reveal(self) -> str | None:
+        """Nothing."""
+        return None
+
+
 class StoppedClock:
     """Always the same moment."""
 
@@ -96,12 +106,21 @@ class Given:
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
         self.version = 1
-        self.asked = 0
+        self.next: Credentials = None
+        self.refused: list[int | None] = []
 
     def current(self) -> Credentials:
         """What was given."""
-        self.asked += 1
         return self.credentials
+
+    async def renew(self, refused: int | None = None) -> None:
+        """Goes over to what is given next, once what was given is refused."""
+        self.refused.append(refused)
+        if refused == self.version and self.next:
+            self.credentials, self.next, self.version = self.next, None, self.version + 1
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def entry(kind: Kind, operation: str, params: Mapping[str, str] | None = None) -> Entry:
@@ -132,8 +151,7 @@ class Rig:
             endpoint=URL(url),
             signer=SIGNERS[kind.signer],
             credentials=more.pop("source", Given(credentials)),
-            timeout=timeout,
-            max_in_flight=more.pop("max_in_flight", 4),
+            transport=HttpTransport(timeout=timeout, max_in_flight=more.pop("max_in_flight", 4)),
             clock=StoppedClock(),
             **more,
         )
@@ -569,8 +587,56 @@ class TestCredentials:
     async def test_are_renewed_on_demand(self, rig: Rig) -> None:
         """Renewing looks at the source again without asking the provider anything."""
         source = Given(Bearer("b"))
-        rig.connect("http://127.0.0.1:1", source=source).renew_credentials()
-        assert source.asked == 1
+        await rig.connect("http://127.0.0.1:1", source=source).renew_credentials(1)
+        assert source.refused == [1]
+
+    async def test_that_expired_are_renewed_once_and_the_poll_repeated(self, rig: Rig) -> None:
+        """An expired token costs no poll: it goes out again with the next one, and no third time."""
+        expired = http(b'{"code": "InvalidSecurityToken.Expired"}', "400 Bad Request")
+        wire = await rig.wire(expired)
+        source = Given(KEY)
+        source.next = TEMPORARY_KEY
+        kind = KINDS["alibaba-opensearch"]
+        seen = await rig.connect(wire.url, kind, source=source).poll(entry(kind, "function-task"))
+        tokens = [request.header("x-acs-security-token") for request in wire.requests]
+        assert (seen.outcome, seen.credentials_version, tokens) == (
+            Outcome.UNAUTHORIZED,
+            2,
+            [None, "session-token"],
+        )
+
+    async def test_that_expired_and_cannot_be_renewed_are_not_sent_again(self, rig: Rig) -> None:
+        """The same token would be refused again, and refusals count."""
+        wire = await rig.wire(http(b'{"error_code": "APIGW.0307"}', "401 Unauthorized"))
+        kind = KINDS["huawei-dlf"]
+        seen = await rig.connect(wire.url, kind, AuthToken("old")).poll(entry(kind, "system-task"))
+        assert (seen.outcome, seen.credentials_version, len(wire.requests)) == (Outcome.UNAUTHORIZED, 1, 1)
+
+    async def test_that_are_not_there_send_nothing(self, rig: Rig) -> None:
+        """Without credentials no request goes out; the observation says what is the matter with them."""
+        wire = await rig.wire(OK)
+        source = StaticSource(form_for("plain", {"bearer"}), {"bearer": Unreadable()})  # type: ignore[arg-type]
+        seen = await rig.connect(wire.url, source=source).poll(entry(JOBS, "job"))
+        assert (seen.outcome, seen.rule, wire.requests) == (Outcome.UNAUTHORIZED, "nothing was sent", [])
+        assert seen.message == "no credentials: a part that is needed is absent"
+
+
+class TestAgain:
+    async def test_a_used_nonce_is_asked_once_more_with_another(self, rig: Rig) -> None:
+        """The provider's memory of nonces is no reason to wait for the next poll."""
+        used = http(b'{"code": "SignatureNonceUsed"}', "400 Bad Request")
+        kind = KINDS["alibaba-opensearch"]
+        wire = await rig.wire(used, http(b'{"result": {"status": "success"}}'))
+        seen = await rig.connect(wire.url, kind, KEY).poll(entry(kind, "function-task"))
+        assert (seen.state, len(wire.requests)) == (State.SUCCEEDED, 2)
+        assert len({request.header("x-acs-signature-nonce") for request in wire.requests}) == 2
+
+    async def test_but_not_for_ever(self, rig: Rig) -> None:
+        """Asked a second time in vain, it is for the schedule to ask again."""
+        kind = KINDS["alibaba-opensearch"]
+        wire = await rig.wire(http(b'{"code": "SignatureNonceUsed"}', "400 Bad Request"))
+        seen = await rig.connect(wire.url, kind, KEY).poll(entry(kind, "function-task"))
+        assert (seen.outcome, len(wire.requests)) == (Outcome.UNREACHABLE, 2)
 
 
 SECRET = "s3cr3t/key+of=mine"

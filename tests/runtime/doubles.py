@@ -70,6 +70,8 @@ class ScriptedProvider:
     async def poll(self, entry: Entry) -> Observation:
         self.polls.append((asyncio.get_running_loop().time(), entry.name))
         self.counts[entry.name] += 1
+        await self.renew_credentials()
+        version = self.credentials_version
         answer = self.script(entry, self.counts[entry.name])
         delay, seen = answer if isinstance(answer, tuple) else (0.0, answer)
         self.in_flight += 1
@@ -78,9 +80,9 @@ class ScriptedProvider:
             await asyncio.sleep(delay)
         finally:
             self.in_flight -= 1
-        return seen
+        return replace(seen, credentials_version=version) if seen.outcome is Outcome.UNAUTHORIZED else seen
 
-    def renew_credentials(self) -> None:
+    async def renew_credentials(self, refused: int | None = None) -> None:
         self.credentials_version = self.fresh_version
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, Credentials, HeaderCredential
+from poller.providers.credentials.source import NoCredentialsError
 
 
 class Secret(Protocol):
@@ -52,7 +53,7 @@ def form_for(signer: str, keys: set[str]) -> Form | None:
 
 
 class StaticSource:
-    """Credentials made of secrets, made anew when one of them has changed."""
+    """Credentials made of secrets, made anew when one of them has changed. Implements `CredentialSource`."""
 
     def __init__(self, form: Form, secrets: Mapping[str, Secret]) -> None:
         self._build = form.build
@@ -60,28 +61,39 @@ class StaticSource:
         self._secrets = [secrets[key] for key in (*form.keys, *form.optional) if key in secrets]
         self._values: list[str | None] = []
         self._credentials: Credentials = None
+        self._problem = ""
         self.version = 0
+        self.look()
 
     def current(self) -> Credentials:
-        """The credentials as they are now.
-
-        A value that cannot be sent (half-written, say) leaves the last good ones in force; ValueError while there are
-        none.
-        """
-        values = [secret.reveal() for secret in self._secrets]
-        if values != self._values:
-            self._renew(values)
-            self._values = values
+        """The credentials as they were when last looked at; NoCredentialsError while none could be made."""
+        if self._credentials is None:
+            raise NoCredentialsError(self._problem)
         return self._credentials
 
-    def _renew(self, values: list[str | None]) -> None:
+    async def renew(self, refused: int | None = None) -> None:
+        """Looks at the secrets again.
+
+        A value that cannot be sent (half-written, say) leaves the last good ones in force.
+        """
+        del refused
+        self.look()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def look(self) -> None:
+        """Makes the credentials anew if a secret has changed."""
+        values = [secret.reveal() for secret in self._secrets]
+        if values == self._values:
+            return
+        self._values = values
         try:
             if None in values[: self._required]:
                 raise ValueError("a part that is needed is absent")
             self._credentials = self._build(*values)
-        except ValueError:
-            if self._credentials is None:
-                raise
+        except ValueError as error:
+            self._problem = str(error)
             return
         self.version += 1
 
@@ -94,3 +106,9 @@ class NoCredentials:
     def current(self) -> Credentials:
         """Nothing."""
         return None
+
+    async def renew(self, refused: int | None = None) -> None:
+        """There is nothing to be renewed."""
+
+    async def close(self) -> None:
+        """Nothing is held."""

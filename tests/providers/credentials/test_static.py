@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, Credentials, HeaderCredential
+from poller.providers.credentials.source import NoCredentialsError
 from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
 from poller.providers.signing import CREDENTIAL_FORMS, SIGNERS
 
@@ -103,6 +104,7 @@ class TestSource:
         credentials, secrets = source("plain", bearer="old")
         assert (credentials.current(), credentials.version) == (Bearer("old"), 1)
         secrets["bearer"].value = "new"
+        credentials.look()
         assert (credentials.current(), credentials.version) == (Bearer("new"), 2)
 
     def test_is_made_once(self) -> None:
@@ -115,10 +117,11 @@ class TestSource:
     def test_keeps_the_last_good_one(self, broken: str | None) -> None:
         """A secret that cannot be sent leaves the last one in force, until it can be again."""
         credentials, secrets = source("acs3-hmac-sha256", access_key_id="i", access_key_secret="good")
-        credentials.current()
         secrets["access_key_secret"].value = broken
+        credentials.look()
         assert (credentials.current(), credentials.version) == (AccessKey("i", "good"), 1)
         secrets["access_key_secret"].value = "better"
+        credentials.look()
         assert (credentials.current(), credentials.version) == (AccessKey("i", "better"), 2)
 
     @pytest.mark.parametrize("broken", [None, "", "half\nwritten"])
@@ -126,10 +129,11 @@ class TestSource:
         """Without any that can be sent there are none: requests never go out without credentials instead."""
         credentials, secrets = source("plain", bearer=broken)
         for _ in range(2):
-            with pytest.raises(ValueError, match=r"absent|empty|line break"):
+            with pytest.raises(NoCredentialsError, match=r"absent|empty|line break"):
                 credentials.current()
         assert credentials.version == 0
         secrets["bearer"].value = "good"
+        credentials.look()
         assert (credentials.current(), credentials.version) == (Bearer("good"), 1)
 
     def test_does_not_quote_a_secret(self) -> None:
@@ -144,8 +148,10 @@ class TestSource:
         credentials, secrets = source("sdk-hmac-sha256", access_key="i", secret_key="s", security_token=None)
         assert credentials.current() == AccessKey("i", "s")
         secrets["security_token"].value = "t"
+        credentials.look()
         assert credentials.current() == AccessKey("i", "s", "t")
         secrets["security_token"].value = None
+        credentials.look()
         assert (credentials.current(), credentials.version) == (AccessKey("i", "s"), 3)
 
 
