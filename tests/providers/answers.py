@@ -392,7 +392,7 @@ for status, verdict, codes in (
     (500, "unreachable", ("InternalError", "Forbidden.RAM")),
 ):
     for code in codes:
-        again = {"again": True} if code in ASKED_AGAIN else {}
+        again: dict[str, Any] = {"again": True} if code in ASKED_AGAIN else {}
         row(f"{status} {code}", status, refused(code), verdict, code=code, **again)
 row("a code in another case", 400, refused("throttling.user"), "rejected", code="throttling.user")
 for date, remark in (

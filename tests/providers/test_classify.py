@@ -18,12 +18,12 @@ from poller.domain.state import REPORTED, State
 from poller.providers.classify import (
     LONGEST_TEXT,
     MOST_FAILED_SUBTASKS,
-    Reply,
     classify,
     cut,
     parse_retry_after,
     parse_time,
 )
+from poller.providers.request import Reply
 from poller.providers.spec import Operation
 from tests.providers.answers import DATE, FILES, NOW, OPERATIONS, TABLE, Row
 

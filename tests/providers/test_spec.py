@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.catalog import inline_kind
-from poller.providers.classify import Reply, classify
+from poller.providers.classify import classify
+from poller.providers.request import Reply
 from poller.providers.spec import (
     KindModel,
     Operation,
