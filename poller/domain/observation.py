@@ -1,8 +1,10 @@
 """What one poll brought: an answer, or which kind of no answer."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from poller.domain.explanation import Explanation
 from poller.domain.state import State
 
 
@@ -51,8 +53,9 @@ class Observation:
     """What one attempt brought. Times are epoch seconds, progress 0 to 100, ``retry_after`` seconds to wait as asked.
 
     ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
-    the next. ``rule`` tells which rule of the spec decided, ``code`` the provider's error code. ``again``: it is worth
-    asking once more at once. ``credentials_version`` is that of the credentials that were refused.
+    the next. ``rule`` tells which rule of the spec decided, ``saw`` what that saw in the answer, ``code`` the
+    provider's error code. ``again``: it is worth asking once more at once. ``credentials_version`` is that of the
+    credentials that were refused. ``explain`` tells all of it; it never raises, and holds on to the whole answer.
     """
 
     outcome: Outcome
@@ -70,5 +73,7 @@ class Observation:
     http_status: int | None = None
     code: str | None = None
     rule: str | None = None
+    saw: str | None = None
     again: bool = False
     credentials_version: int = 0
+    explain: Callable[[], Explanation] | None = field(default=None, compare=False, repr=False)

@@ -4,14 +4,15 @@ See `poller.providers.spec` for the order of the rules.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast, overload
 
 import orjson
 
+from poller.domain.explanation import Explanation, Trial
 from poller.domain.observation import Observation, Outcome, Subtasks
 from poller.domain.state import State
 from poller.providers.expressions import Document, Expression
@@ -21,6 +22,9 @@ from poller.providers.spec import Operation, Rule, status_text
 LONGEST_TEXT = 1_000
 """Characters kept of a message; a status, a code or an id is cut at a fifth of it."""
 MOST_FAILED_SUBTASKS = 20
+_LONGEST_SIGHT = 200
+"""Characters of a value that a rule saw."""
+_HTTP, _FOUND = "HTTP", "found"
 _MILLISECONDS_FROM = 1e11
 """Epoch numbers from here on (12 digits) are milliseconds, whatever was documented: as seconds they are past 5138."""
 _SECONDS_FROM = 1e9
@@ -28,50 +32,109 @@ _LATEST = 253_402_300_799.0
 """The last second of the year 9999, the last one that RFC 3339 can write."""
 
 
-def classify(operation: Operation, reply: Reply, now: float) -> Observation:
-    """What ``reply``, come at ``now``, says of the task that ``operation`` asked for."""
-    return _Reading(operation, reply, now).observation()
+def classify(
+    operation: Operation, reply: Reply, now: float, explain: Callable[[], Explanation] | None = None
+) -> Observation:
+    """What ``reply``, come at ``now``, says of the task that ``operation`` asked for; ``explain`` goes with it."""
+    return _Reading(operation, reply, now, explain).observation()
+
+
+def retrace(operation: Operation, reply: Reply, now: float) -> tuple[Trial, ...]:
+    """The rules that `classify` tries on ``reply``, in its order and by its own steps; the last one decides."""
+    trail: list[Trial] = []
+    _Reading(operation, reply, now, trail=trail).observation()
+    return tuple(trail)
 
 
 class _Reading:
-    """One reply being read; what several rules need is found once."""
+    """One reply being read; what several rules need is found once.
 
-    def __init__(self, operation: Operation, reply: Reply, now: float) -> None:
+    Each rule that is tried is noted in ``trail``, where there is one.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        reply: Reply,
+        now: float,
+        explain: Callable[[], Explanation] | None = None,
+        trail: list[Trial] | None = None,
+    ) -> None:
         self._operation = operation
         self._reply = reply
         self._now = now
+        self._explain = explain
+        self._trail = trail
         self._document = Document(_parse(reply.body), operation.folding)
 
     def observation(self) -> Observation:
-        rule = self._matching(self._operation.rules)
+        rule = self._deciding(self._operation.rules)
         if rule is not None:
             return self._decided(rule)
         if self._http_status // 100 == 2 and self._mapped is not None:
             return self._read(self._mapped)
+        if self._trail is not None:
+            self._trail.append(self._unread())
         # The last fallback matches everything.
-        return self._decided(next(rule for rule in self._operation.fallbacks if self._matches(rule)))
+        return self._decided(cast("Rule", self._deciding(self._operation.fallbacks)))
+
+    def _deciding(self, rules: Iterable[Rule]) -> Rule | None:
+        for rule in rules:
+            matched = self._matches(rule)
+            if self._trail is not None:
+                self._trail.append(Trial(rule.text, matched, self._saw(rule)))
+            if matched:
+                return rule
+        return None
 
     def _decided(self, rule: Rule) -> Observation:
         if rule.outcome is not Outcome.ANSWERED:
-            return self._unanswered(rule.outcome, rule.text, rule.again)
+            return self._unanswered(rule.outcome, rule)
         if rule.state is not None:
-            return self._answered(rule.state, rule.text)
-        return self._read(self._mapped) if self._mapped else self._unanswered(Outcome.UNRECOGNIZED, rule.text)
+            return self._answered(rule.state, rule.text, self._saw(rule))
+        return self._read(self._mapped) if self._mapped else self._unanswered(Outcome.UNRECOGNIZED, rule)
 
     def _read(self, state: State) -> Observation:
-        return self._answered(state, f"status {self._raw} is {state}")
+        rule, saw = f"status {self._raw} is {state}", f"status '{self._raw}'"
+        if self._trail is not None:
+            self._trail.append(Trial(rule, True, saw))
+        return self._answered(state, rule, saw)
 
-    def _matching(self, rules: Iterable[Rule]) -> Rule | None:
-        return next((rule for rule in rules if self._matches(rule)), None)
+    def _unread(self) -> Trial:
+        """The map of statuses, which comes between the rules, where it tells no state."""
+        conditions = f"http 2xx, status {' '.join(self._operation.states)}"
+        saw = f"{self._http_words()}, {_shown('status', self._raw)}"
+        return Trial(f"{self._operation.name} states ({cut(conditions, _LONGEST_SIGHT)})", False, saw)
 
     def _matches(self, rule: Rule) -> bool:
-        if rule.statuses and not any(self._http_status in statuses for statuses in rule.statuses):
-            return False
-        if rule.codes and not (self._code and any(code.fullmatch(self._code) for code in rule.codes)):
-            return False
-        if rule.header is not None and rule.header not in self._reply.headers:
-            return False
-        return rule.when is None or _truth(rule.when.find(self._document))
+        return all(holds for _, _, holds in self._looks(rule))
+
+    def _looks(self, rule: Rule) -> Iterator[tuple[str, object, bool]]:
+        """What each condition of a rule looks at, what it finds there, and whether it holds."""
+        if rule.statuses:
+            status = self._http_status
+            yield _HTTP, status, any(status in statuses for statuses in rule.statuses)
+        if rule.codes:
+            code = self._code
+            yield "code", code, code is not None and any(each.fullmatch(code) for each in rule.codes)
+        if rule.header is not None:
+            yield f"header {rule.header}", self._reply.headers.get(rule.header), rule.header in self._reply.headers
+        if rule.when is not None:
+            value = rule.when.find(self._document)
+            yield _FOUND, value, _truth(value)
+
+    def _saw(self, rule: Rule) -> str:
+        """What the conditions of a rule found, up to the first that did not hold."""
+        seen = []
+        for what, value, holds in self._looks(rule):
+            seen.append(self._http_words() if what is _HTTP else _shown(what, value))
+            if not holds:
+                break
+        return ", ".join(seen) or self._http_words()
+
+    def _http_words(self) -> str:
+        words = f"HTTP {self._reply.status}"
+        return words if self._http_status == self._reply.status else f"{words}, status {self._http_status} in the body"
 
     @cached_property
     def _http_status(self) -> int:
@@ -94,7 +157,7 @@ class _Reading:
     def _code(self) -> str | None:
         return cut(_first_text(self._operation.error_code, self._document), LONGEST_TEXT // 5)
 
-    def _answered(self, state: State, rule: str) -> Observation:
+    def _answered(self, state: State, rule: str, saw: str) -> Observation:
         op, find = self._operation, self._find
         return Observation(
             outcome=Outcome.ANSWERED,
@@ -111,9 +174,11 @@ class _Reading:
             http_status=self._reply.status,
             code=self._contradiction(),
             rule=rule,
+            saw=saw,
+            explain=self._explain,
         )
 
-    def _unanswered(self, outcome: Outcome, rule: str, again: bool = False) -> Observation:
+    def _unanswered(self, outcome: Outcome, rule: Rule) -> Observation:
         return Observation(
             outcome=outcome,
             raw_status=self._raw,
@@ -122,8 +187,10 @@ class _Reading:
             retry_after=self._retry_after(),
             http_status=self._reply.status,
             code=self._code,
-            rule=rule,
-            again=again,
+            rule=rule.text,
+            saw=self._saw(rule),
+            again=rule.again,
+            explain=self._explain,
         )
 
     def _find(self, expression: Expression | None) -> Any:
@@ -134,13 +201,11 @@ class _Reading:
         if self._code is None:
             return None
         by_code = (rule for rule in self._operation.fallbacks if rule.codes)
-        return self._code if self._matching(by_code) is not None else None
+        return self._code if any(self._matches(rule) for rule in by_code) else None
 
     def _complaint(self, outcome: Outcome) -> str:
         """In words what came instead of an answer."""
-        parts = [f"HTTP {self._reply.status}"]
-        if self._http_status != self._reply.status:
-            parts.append(f"status {self._http_status} in the body")
+        parts = [self._http_words()]
         if outcome is Outcome.UNRECOGNIZED:
             parts.append(self._puzzle())
         parts += [text for text in (self._code, _first_text(self._operation.error_message, self._document)) if text]
@@ -159,7 +224,7 @@ class _Reading:
 
     def _clock_remark(self, outcome: Outcome) -> str:
         """Signatures are refused when the clocks differ by 15 minutes: worth saying before anyone doubts the key."""
-        sent = _http_date(self._reply.headers.get("Date"))
+        sent = http_date(self._reply.headers.get("Date"))
         if outcome is not Outcome.UNAUTHORIZED or sent is None or abs(self._now - sent) < 60:
             return ""
         ahead = "ahead of" if self._now > sent else "behind"
@@ -214,10 +279,14 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     seconds = _number(value)
     if seconds is not None:
         return max(0.0, seconds)
-    until = _http_date(value)
+    until = http_date(value)
     return None if until is None else max(0.0, until - now)
 
 
+@overload
+def cut(text: str, longest: int) -> str: ...
+@overload
+def cut(text: str | None, longest: int) -> str | None: ...
 def cut(text: str | None, longest: int) -> str | None:
     """``text`` with at most ``longest`` characters; the last one is an ellipsis where some were left out."""
     return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
@@ -259,7 +328,8 @@ def _rfc3339(value: object) -> float | None:
         return None
 
 
-def _http_date(value: str | None) -> float | None:
+def http_date(value: str | None) -> float | None:
+    """Epoch seconds of an HTTP date (RFC 9110, 5.6.7); None for nothing, and for what is none."""
     if value is None:
         return None
     try:
@@ -287,6 +357,18 @@ def _text(value: object) -> str | None:
         return orjson.dumps(value, default=str).decode()
     except TypeError:
         return None
+
+
+def _shown(what: str, value: object) -> str:
+    """What was found where a rule looks; text is in quotes, but not escaped, or a secret in it would be disguised."""
+    if value is None:
+        return "found nothing" if what is _FOUND else f"no {what}"
+    if isinstance(value, str):
+        return f"{what} '{cut(value, _LONGEST_SIGHT)}'"
+    try:
+        return f"{what} {cut(orjson.dumps(value, default=str).decode(), _LONGEST_SIGHT)}"
+    except TypeError:
+        return f"{what} a value too deep to be shown"
 
 
 def _first_text(expressions: Iterable[Expression], document: Document) -> str | None:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from yarl import URL
 
@@ -17,11 +18,15 @@ from poller.protocols import Clock
 from poller.providers.classify import LONGEST_TEXT, classify, cut
 from poller.providers.credentials.forms import Credentials
 from poller.providers.credentials.source import CredentialSource, NoCredentialsError
+from poller.providers.explain import explain_reply, explain_silence
 from poller.providers.redaction import redacted
 from poller.providers.request import Request, encode_segment
 from poller.providers.signing import Signer
 from poller.providers.spec import Operation, fill, template_params
 from poller.providers.transport import NotBroughtError, Transport
+
+_NOT_SENT = "nothing was sent"
+_NO_ANSWER = "no answer came"
 
 
 def build_request(operation: Operation, endpoint: URL, params: Mapping[str, str]) -> Request:
@@ -105,22 +110,35 @@ class HttpProvider:
         return self._credentials.version != seen.credentials_version
 
     async def _attempt(self, entry: Entry) -> Observation:
-        operation, version = self._operations[entry.operation], self._credentials.version
+        version = self._credentials.version
         try:
             credentials = self._credentials.current()
         except NoCredentialsError as error:
-            text = cut(f"no credentials: {error}", LONGEST_TEXT)
-            return Observation(Outcome.UNAUTHORIZED, message=text, rule="nothing was sent", credentials_version=version)
-        try:
-            request = self._signed(build_request(operation, self._endpoint, entry.params), credentials)
-            reply = await self._transport.exchange(request)
-        except (NotBroughtError, ValueError) as error:
-            seen = Observation(Outcome.UNREACHABLE, message=cut(str(error), LONGEST_TEXT), rule="no answer came")
-        else:
-            seen = classify(operation, reply, self._clock.now())
+            return replace(
+                self._not_sent(Outcome.UNAUTHORIZED, f"no credentials: {error}"), credentials_version=version
+            )
+        seen = await self._ask(self._operations[entry.operation], entry.params, credentials)
         if seen.outcome is Outcome.UNAUTHORIZED:
             seen = replace(seen, credentials_version=version)
         return redacted(seen, credentials)
+
+    async def _ask(self, operation: Operation, params: Mapping[str, str], credentials: Credentials) -> Observation:
+        try:
+            request = self._signed(build_request(operation, self._endpoint, params), credentials)
+        except ValueError as error:
+            return self._not_sent(Outcome.UNREACHABLE, str(error))
+        try:
+            reply = await self._transport.exchange(request)
+        except NotBroughtError as error:
+            explain = partial(explain_silence, _NO_ANSWER, self._clock.now(), request, credentials)
+            text = cut(str(error), LONGEST_TEXT)
+            return Observation(Outcome.UNREACHABLE, message=text, rule=_NO_ANSWER, explain=explain)
+        now = self._clock.now()
+        return classify(operation, reply, now, partial(explain_reply, operation, request, reply, now, credentials))
+
+    def _not_sent(self, outcome: Outcome, why: str) -> Observation:
+        explain = partial(explain_silence, _NOT_SENT, self._clock.now())
+        return Observation(outcome, message=cut(why, LONGEST_TEXT), rule=_NOT_SENT, explain=explain)
 
     def _signed(self, request: Request, credentials: Credentials) -> Request:
         now = datetime.fromtimestamp(self._clock.now(), UTC)

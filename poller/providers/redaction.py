@@ -1,7 +1,10 @@
 """What a provider echoes of the secrets it was sent, taken out again."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
+from html import escape
 from typing import Any
 
 import orjson
@@ -9,9 +12,11 @@ import orjson
 from poller.domain.observation import Observation
 from poller.providers.credentials.forms import Credentials
 
-_ECHOING = ("message", "raw_status", "code", "request_id", "run_id")
+_ECHOING = ("message", "raw_status", "code", "request_id", "run_id", "saw")
 _SHORTEST_HIDDEN = 4
 """Characters from which on a secret is looked for; a shorter one would be found in every other word."""
+_LONGEST_DISGUISE = 12
+"""Characters that one character of a secret may be written in: four bytes, percent-encoded."""
 
 
 def redacted(seen: Observation, credentials: Credentials) -> Observation:
@@ -30,6 +35,41 @@ def without_secrets(text: str, credentials: Credentials) -> str:
     return _without(text, _hidden(credentials.secrets)) if credentials else text
 
 
+def unmasked(text: str, credentials: Credentials, is_cut: bool = False) -> str:
+    """``text``, of whatever format, without any secret of ``credentials``, however its characters are written there.
+
+    That is slow, and for texts that somebody wants to see. Of a text that ``is_cut`` so much is left out at its end as
+    may be the beginning of a secret.
+    """
+    if not credentials:
+        return text
+    text = without_secrets(text, credentials)
+    long = sorted((s for s in credentials.secrets if len(s) >= _SHORTEST_HIDDEN), key=len, reverse=True)
+    for secret in long:
+        text = _disguised(secret).sub("***", text)
+    return text[: -_LONGEST_DISGUISE * len(long[0])] if is_cut and long else text
+
+
+@lru_cache(maxsize=64)
+def _disguised(secret: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_any_spelling, secret)))
+
+
+def _any_spelling(character: str) -> str:
+    """A pattern for a character as it is, and as JSON (in JSON, too), URLs and HTML may write it."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    ways = [
+        re.escape(character),
+        r"\\{1,4}" + re.escape(character),
+        "".join(rf"\\{{1,4}}u(?i:{units[i : i + 4]})" for i in range(0, len(units), 4)),
+        "".join(f"(?i:%{byte:02x})" for byte in character.encode("utf-8", "surrogatepass")),
+        f"&#0*{ord(character)};",
+        f"(?i:&#x0*{ord(character):x};)",
+    ]
+    named = escape(character)
+    return f"(?:{'|'.join(ways if named == character else [*ways, re.escape(named)])})"
+
+
 def _hidden(secrets_: Iterable[str]) -> list[str]:
     """What must not be seen, as it is and as JSON writes it; the longest first, for one secret may hold another."""
     long = [secret for secret in secrets_ if len(secret) >= _SHORTEST_HIDDEN]
@@ -38,8 +78,10 @@ def _hidden(secrets_: Iterable[str]) -> list[str]:
 
 def _without(text: str, hidden: Iterable[str]) -> str:
     for secret in hidden:
-        *shortened, rest = text.replace(secret, "***").split("…")
-        text = "…".join([*(_without_start(part, secret) for part in shortened), rest])
+        text = text.replace(secret, "***")
+        if "…" in text:
+            *shortened, rest = text.split("…")
+            text = "…".join([*(_without_start(part, secret) for part in shortened), rest])
     return text
 
 

@@ -314,6 +314,7 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
     folding = Folding(any(m.fold_keys for m in line), [key for m in line for key in m.opaque])
     at = ("operations", name)
     expression = partial(_expression, folding)
+    owners = {_owner(m, line) for m in line}
     headers = _merged((*(m.headers for m in reversed(line)), model.headers))
     required = template_params(model.path)
     optional = dict.fromkeys(p for text in (*model.query.values(), *headers.values()) for p in template_params(text))
@@ -328,8 +329,8 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         required=required,
         optional=tuple(p for p in optional if p not in required),
         folding=folding,
-        rules=_own_rules(name, at, model, folding),
-        fallbacks=tuple(rule for m in line for rule in _rules((), m.kind, m.outcomes, folding)),
+        rules=_own_rules(f"operation {name}" if name in owners else name, at, model, folding),
+        fallbacks=tuple(rule for m in line for rule in _rules((), _owner(m, line), m.outcomes, folding)),
         states={
             text: state
             for state, values in model.states.items()
@@ -388,6 +389,11 @@ def _subtasks(key: tuple[str | int, ...], model: SubtasksModel | None, folding: 
         _needed((*key, "name"), model.name, folding),
         _needed((*key, "status"), model.status, folding),
     )
+
+
+def _owner(model: KindModel, line: tuple[KindModel, ...]) -> str:
+    """What the rules of a kind are named after: an inline spec goes by the kind that it extends, its rules do not."""
+    return "spec" if model is not line[-1] and model.kind == line[-1].kind else model.kind
 
 
 def _own_rules(name: str, at: tuple[str | int, ...], model: OperationModel, folding: Folding) -> tuple[Rule, ...]:
