@@ -15,6 +15,8 @@ from poller.providers.credentials.forms import Credentials
 _ECHOING = ("message", "raw_status", "code", "request_id", "run_id", "saw")
 _SHORTEST_HIDDEN = 4
 """Characters from which on a secret is looked for; a shorter one would be found in every other word."""
+_HEAD = 32
+"""Characters of a secret that are looked for in every disguise; what follows is then compared one by one."""
 _LONGEST_DISGUISE = 12
 """Characters that one character of a secret may be written in: four bytes, percent-encoded."""
 
@@ -44,15 +46,33 @@ def unmasked(text: str, credentials: Credentials, is_cut: bool = False) -> str:
     if not credentials:
         return text
     text = without_secrets(text, credentials)
-    long = sorted((s for s in credentials.secrets if len(s) >= _SHORTEST_HIDDEN), key=len, reverse=True)
-    for secret in long:
-        text = _disguised(secret).sub("***", text)
-    return text[: -_LONGEST_DISGUISE * len(long[0])] if is_cut and long else text
+    for secret in sorted(credentials.secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_HIDDEN:
+            text = _without_disguised(text, secret)
+    return text[: -_LONGEST_DISGUISE * _HEAD] if is_cut else text
 
 
-@lru_cache(maxsize=64)
-def _disguised(secret: str) -> re.Pattern[str]:
-    return re.compile("".join(map(_any_spelling, secret)))
+def _without_disguised(text: str, secret: str) -> str:
+    """``text`` without ``secret``, or as much of it as there is, if that is its head at least."""
+    head, kept, at = _disguised(secret[:_HEAD]), [], 0
+    while match := head.search(text, at):
+        kept += [text[at : match.start()], "***"]
+        at = _end_of(secret[_HEAD:], text, match.end())
+    return "".join([*kept, text[at:]])
+
+
+def _end_of(rest: str, text: str, at: int) -> int:
+    for character in rest:
+        match = _disguised(character).match(text, at)
+        if match is None:
+            break
+        at = match.end()
+    return at
+
+
+@lru_cache(maxsize=512)
+def _disguised(part: str) -> re.Pattern[str]:
+    return re.compile("".join(map(_any_spelling, part)))
 
 
 def _any_spelling(character: str) -> str:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from poller.domain.explanation import Trial
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.classify import (
@@ -22,10 +23,11 @@ from poller.providers.classify import (
     cut,
     parse_retry_after,
     parse_time,
+    retrace,
 )
 from poller.providers.request import Reply
 from poller.providers.spec import Operation
-from tests.providers.answers import DATE, FILES, NOW, OPERATIONS, TABLE, Row
+from tests.providers.answers import DATE, DEEP, FILES, NOW, OPERATIONS, TABLE, Row
 
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
@@ -86,8 +88,32 @@ class TestTable:
         assert [file for file in FILES.rglob("*.*") if file.read_bytes() not in used] == []
 
 
+SEARCH = ("alibaba-opensearch", "function-task")
+NOT_FOUND = b'{"error": {"code": "not_found"}}'
+
+# An operation, what came, and what the rule that decided saw in it.
+SAW: list[tuple[tuple[str, str], Reply, str]] = [
+    (("huawei-dlf", "system-task"), Reply(200, {}, b'{"status": "RUNNING"}'), "status 'RUNNING'"),
+    (("huawei-modelarts", "processor-task"), Reply(200, {}, b'{"status": 1}'), "status '1'"),
+    (SEARCH, Reply(400, {}, b'{"code": "Throttling.User"}'), "code 'Throttling.User'"),
+    (SEARCH, Reply(400, {"x-acs-retry-after": "1500"}, b"{}"), "header x-acs-retry-after '1500'"),
+    (SEARCH, Reply(200, {}, b'{"result": {"status": "paused"}}'), "HTTP 200, found 'paused'"),
+    (SEARCH, Reply(200, {}, b'{"httpCode": 503}'), "HTTP 200, status 503 in the body"),
+    (SEARCH, Reply(200, {}, b'{"result": {"status": [1, "a"]}}'), 'HTTP 200, found [1,"a"]'),
+    (SEARCH, Reply(200, {}, b'{"result": {"status": ' + DEEP + b"}}"), "HTTP 200, found a value too deep to be shown"),
+    (SEARCH, Reply(403, {}, b'{"code": "%s"}' % (b"Forbidden" * 30)), f"code '{('Forbidden' * 30)[:199]}…'"),
+    (("http", "job"), Reply(404, {}, NOT_FOUND), "HTTP 404, found true"),
+    (("http", "job"), Reply(302, {}, None), "HTTP 302"),
+]
+
+
 class TestRule:
     """The rule that decided, in words."""
+
+    @pytest.mark.parametrize(("key", "reply", "saw"), SAW)
+    def test_tells_what_it_saw(self, key: tuple[str, str], reply: Reply, saw: str) -> None:
+        """The value that each of its conditions looked at; of one that has no condition, the HTTP status."""
+        assert classify(OPERATIONS[key], reply, NOW).saw == saw
 
     @pytest.mark.parametrize(
         ("key", "status", "body", "rule"),
@@ -120,6 +146,46 @@ class TestRule:
     def test_is_named(self, key: tuple[str, str], status: int, body: object, rule: str) -> None:
         """It is named as its author would look for it: whose it is, which one, and its conditions."""
         assert classify(OPERATIONS[key], Reply(status, {}, orjson.dumps(body)), NOW).rule == rule
+
+
+class TestTrail:
+    """What was tried on the way to a verdict."""
+
+    def test_ends_with_the_rule_that_decided(self) -> None:
+        """For every row of the table the last rule is the verdict's, it matched, and it saw what the verdict tells."""
+        for row in TABLE:
+            reply, seen = Reply(row.status, CIMultiDict(row.headers), row.body), read(row)
+            *_, last = retrace(OPERATIONS[row.kind, row.operation], reply, NOW)
+            assert (last.rule, last.matched, last.saw) == (seen.rule, True, seen.saw), row
+
+    def test_has_every_rule_in_its_order(self) -> None:
+        """The operation's own rules, the map of statuses, those of the kind: each with what kept it from matching."""
+        reply = Reply(403, {}, b'{"code": "Forbidden.RAM", "message": "no"}')
+        trail = retrace(OPERATIONS[SEARCH], reply, NOW)
+        assert trail[:4] == (
+            Trial("function-task rule 1 (http 2xx, when result.status)", False, "HTTP 403"),
+            Trial(
+                "function-task states (http 2xx, status pending running success failed)", False, "HTTP 403, no status"
+            ),
+            Trial("alibaba-opensearch rule 1 (code Throttling* *.Throttling)", False, "code 'Forbidden.RAM'"),
+            Trial("alibaba-opensearch rule 2 (header x-acs-retry-after)", False, "no header x-acs-retry-after"),
+        )
+        assert [trial.matched for trial in trail] == [False] * 12 + [True]
+
+    def test_goes_on_after_a_rule_that_leaves_it_to_the_status(self) -> None:
+        """A rule that only says "this is an answer" matched, and the map of statuses decided."""
+        trail = retrace(OPERATIONS[SEARCH], Reply(200, {}, b'{"result": {"status": "running"}}'), NOW)
+        assert [(trial.rule.split(" (")[0], trial.matched) for trial in trail] == [
+            ("function-task rule 1", True),
+            ("status running is running", True),
+        ]
+
+    def test_tells_what_was_not_found(self) -> None:
+        """An expression that finds nothing is told apart from one that finds false."""
+        job = OPERATIONS["http", "job"]
+        assert retrace(job, Reply(404, {}, b"{}"), NOW)[0].saw == "HTTP 404, found false"
+        instance = OPERATIONS["alibaba-opensearch", "function-instance"]
+        assert retrace(instance, Reply(200, {}, b"{}"), NOW)[0].saw == "HTTP 200, found nothing"
 
 
 # --- whatever comes back -------------------------------------------------------------------------------------------
@@ -343,7 +409,7 @@ class TestCut:
     @given(st.text(max_size=30), st.integers(1, 30))
     def test_is_no_longer_than_asked(self, text: str, longest: int) -> None:
         """What is short enough stays; of the rest the beginning does, with an ellipsis for what is left out."""
-        shown = cast(str, cut(text, longest))
+        shown = cut(text, longest)
         assert len(shown) <= longest
         assert shown == text if len(text) <= longest else (shown[-1] == "…" and text.startswith(shown[:-1]))
 

@@ -339,6 +339,23 @@ class TestCompiled:
         assert alone.params == frozenset()
 
 
+class TestRuleNames:
+    @pytest.mark.parametrize("name", ["job", "spec", "http", "state"])
+    def test_are_each_rule_s_own(self, name: str) -> None:
+        """No two rules that judge an answer go by one name, whatever an operation of one's own is called."""
+        rules = [rule(http=404), rule(http=404)]
+        raw = {"outcomes": rules, "operations": {name: {**JOB, "outcomes": rules, "missing": "gone"}}}
+        op = inline_kind(raw).operations[name]
+        texts = [each.text for each in (*op.rules, *op.fallbacks)]
+        assert len(set(texts)) == len(texts)
+
+    def test_tell_whose_they_are(self) -> None:
+        """Those of an inline spec are told apart from those of the kind that it extends."""
+        op = compiled({"outcomes": [rule(http=404)]}, outcomes=[rule(http=404)])
+        assert op.rules[0].text == "job rule 1 (http 404)"
+        assert [each.text for each in op.fallbacks][:2] == ["spec rule 1 (http 404)", "http rule 1 (http 2xx)"]
+
+
 class TestStatusText:
     @pytest.mark.parametrize(
         ("value", "text"),
