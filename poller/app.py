@@ -18,6 +18,7 @@ from poller.config.watchlist import Diff, diff
 from poller.config.webfile import read_web_file
 from poller.domain.circuit import Pauses
 from poller.domain.errors import ConfigError, PollerError, Problem, StoreError
+from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation
 from poller.domain.state import State
 from poller.domain.task import Entry
@@ -26,6 +27,7 @@ from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
 from poller.protocols import Clock, Emitter
 from poller.providers.binding import Binding, bind, check
+from poller.providers.diagnosis import UNASKED, Diagnosis, asked_with, diagnose
 from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
@@ -276,25 +278,49 @@ def _wherever_written(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 
 async def poll_once(
-    loaded: Loaded, names: Iterable[str], logger: Logger, env: Mapping[str, str] = os.environ
+    loaded: Loaded,
+    names: Iterable[str],
+    logger: Logger,
+    env: Mapping[str, str] = os.environ,
+    *,
+    explained: bool = False,
+    repeats: bool = True,
 ) -> dict[str, Observation]:
-    """One observation of each task in ``names``, without a store."""
+    """One observation of each task in ``names``, without a store; see `Once` and `HttpProvider` for the switches."""
     clock = LoopClock()
-    once = Once(clock)
+    once = Once(clock, explained)
     entries = [loaded.entries[name] for name in names]
     bindings = bind(loaded, env)
     for provider in dict.fromkeys(entry.provider for entry in entries):
-        once.add_lane(_open_lane(bindings[provider], loaded, once, clock, logger))
+        once.add_lane(_open_lane(bindings[provider], loaded, once, clock, logger, repeats))
     await once.run(entries)
     return once.seen
 
 
-def _open_lane(binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger) -> Lane:
+async def probe_once(
+    loaded: Loaded, logger: Logger, env: Mapping[str, str] = os.environ
+) -> dict[str, tuple[str | None, Diagnosis]]:
+    """How each connection does, by its name, and which task it was asked for that: exactly one request to each."""
+    bindings = bind(loaded, env)
+    asked = {entry.provider: entry for entry in reversed(loaded.entries.values())}
+    seen = await poll_once(loaded, [e.name for e in asked.values()], logger, env, explained=True, repeats=False)
+    found: dict[str, tuple[str | None, Diagnosis]] = dict.fromkeys(bindings, (None, UNASKED))
+    for name, entry in asked.items():
+        binding, observation = bindings[name], seen[entry.name]
+        what = asked_with(binding.settings, binding.kind, entry.operation)
+        told = observation.explain() if observation.explain else Explanation(0.0, ())
+        found[name] = (entry.name, diagnose(observation, told, what))
+    return found
+
+
+def _open_lane(
+    binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger, repeats: bool = True
+) -> Lane:
     settings, policy = binding.settings, loaded.settings.policy(binding.name)
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
     return Lane(
         binding.name,
-        binding.connect(clock),
+        binding.connect(clock, repeats),
         Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
         clock=clock,
         reporter=reporter,

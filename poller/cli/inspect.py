@@ -1,5 +1,6 @@
 """Commands that look: `check`, `poll`, `status`, `schema`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +8,13 @@ from typing import Annotated
 import orjson
 import typer
 
-from poller.app import load_config, poll_once, stored_changes
+from poller.app import load_config, poll_once, probe_once, stored_changes
 from poller.cli import tables
 from poller.cli.daemon_api import Access, configured_address, fetch_tasks
+from poller.cli.explanation import explanation_json, print_explanations
 from poller.cli.options import AsJson, ConfigPath, run_async
 from poller.config.loading import Loaded, json_schema
-from poller.domain.errors import PollerError
+from poller.domain.errors import ConfigError, PollerError
 from poller.domain.observation import Outcome
 from poller.emit.logs import configure_logging
 from poller.providers.binding import bind
@@ -34,39 +36,52 @@ def check(
     diff: Annotated[
         bool, typer.Option("--diff", help="Print what a reload would add, change and remove instead.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also ask each provider once, for one of its tasks, and tell how it does.")
+    ] = False,
 ) -> None:
     """Check config, provider specs and watchlist offline, and print what would be watched.
 
     Example: poller check -c poller.yaml
 
     Every mistake is told at once, one a line: FILE:LINE: KEY.PATH: what was found, what is allowed.
-    Exit status 2 if there are any.
+    Exit status 2 if there are any; with --probe, a connection that does not work is one.
     """
+    if probe and (skip_secrets or diff):
+        raise typer.BadParameter("--probe: it needs the secrets and all of the watchlist; leave the other options away")
     loaded = load_config(config, skip_secrets)
     if diff:
         tables.print_changes(run_async(lambda: stored_changes(loaded)))
-    else:
-        tables.print_watchlist(loaded, bind(loaded))
+        return
+    tables.print_watchlist(loaded, bind(loaded))
+    if probe:
+        _probe(loaded)
 
 
 def poll(
     config: ConfigPath,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Tasks; without any: all.")] = None,
     as_json: AsJson = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print request, answer, and every rule that was tried on it.")
+    ] = False,
 ) -> None:
     """Poll tasks once, without a daemon, and print what was answered and why it means what it means.
 
-    Example: poller poll -c poller.yaml ctr-model-3
+    Example: poller poll -c poller.yaml ctr-model-3 --explain
 
     Exit status 0 if every task's status was told, else 1.
     """
     loaded = load_config(config)
     wanted = _known(loaded, names or list(loaded.entries))
     logger = configure_logging("warning")
-    seen = run_async(lambda: poll_once(loaded, wanted, logger))
+    seen = run_async(lambda: poll_once(loaded, wanted, logger, explained=explain))
     if as_json:
         for name in wanted:
-            _print_json(tables.observation_json(loaded.entries[name], seen[name]))
+            more = {"explanation": explanation_json(seen[name])} if explain else {}
+            _print_json(tables.observation_json(loaded.entries[name], seen[name]) | more)
+    elif explain:
+        print_explanations({name: seen[name] for name in wanted})
     else:
         tables.print_observations(loaded, seen)
     if any(seen[name].outcome is not Outcome.ANSWERED for name in wanted):
@@ -110,6 +125,21 @@ def schema() -> None:
     sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
+def _probe(loaded: Loaded) -> None:
+    """Asks each provider once, and prints how it does. ConfigError with every connection that does not work."""
+    # What goes wrong is in the table; a pause in the log as well would tell it twice.
+    logger = configure_logging("error")
+    found = run_async(lambda: probe_once(loaded, logger))
+    sys.stdout.write("\n")
+    tables.print_probed(found)
+    sys.stdout.flush()
+    broken = {name: diagnosis for name, (_, diagnosis) in found.items() if not diagnosis.works}
+    if broken:
+        raise ConfigError(
+            loaded.problem(("providers", name), f"{each.verdict}: {each.meaning}") for name, each in broken.items()
+        )
+
+
 def _known(loaded: Loaded, names: list[str]) -> list[str]:
     unknown = [name for name in names if name not in loaded.entries]
     if unknown:
@@ -126,4 +156,9 @@ def _listening(config: Path | None) -> tuple[str, str]:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:
+        # Half a surrogate pair, which an answer's header may hold; this writes it as its escape.
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")

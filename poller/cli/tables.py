@@ -18,8 +18,10 @@ from poller.domain.observation import Observation
 from poller.domain.task import Entry
 from poller.providers.binding import Binding
 from poller.providers.client import build_request
+from poller.providers.diagnosis import Diagnosis
 
-_STYLES = {
+STYLES = {
+    "ok": "green",
     "succeeded": "green",
     "answered": "green",
     "running": "cyan",
@@ -36,24 +38,29 @@ _STYLES = {
 }
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """Prints rows under their columns' names, a line each; on a terminal the last column is cut where it ends."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], folded: bool = False) -> None:
+    """Prints rows under their columns' names, a line each; on a terminal the last column is cut where it ends.
+
+    Where it is ``folded``, it takes as many lines of the terminal as it needs.
+    """
     lines = [[name.upper() for name in columns], *([cell or "-" for cell in row] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     if sys.stdout.isatty():
-        _print_styled(lines, widths)
+        _print_styled(lines, widths, folded)
         return
     for cells in lines:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
-def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int], folded: bool) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for name, width in zip(lines[0], [*widths[:-1], None], strict=True):
+    *names, last = lines[0]
+    for name, width in zip(names, widths[:-1], strict=True):
         table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
+    table.add_column(last, no_wrap=not folded, overflow="fold" if folded else "ellipsis")
     for cells in lines[1:]:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
     Console(highlight=False).print(table)
 
 
@@ -69,6 +76,12 @@ def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
         ("task", "provider", "operation", "request"),
         ((e.name, e.provider, e.operation, _request_line(e, bindings[e.provider])) for e in loaded.entries.values()),
     )
+
+
+def print_probed(found: Mapping[str, tuple[str | None, Diagnosis]]) -> None:
+    """How each connection does, and which task it was asked for."""
+    rows = ((name, asked, diagnosis.verdict, diagnosis.meaning) for name, (asked, diagnosis) in found.items())
+    print_table(("provider", "asked about", "verdict", "what it means"), rows, folded=True)
 
 
 def print_changes(changes: Diff) -> None:
@@ -133,6 +146,7 @@ def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:
         "code": seen.code,
         "retry_after_seconds": seen.retry_after,
         "reason": seen.rule,
+        "saw": seen.saw,
     }
 
 

@@ -65,6 +65,12 @@ class Secret:
         return secret
 
     @property
+    def source(self) -> str:
+        """Where it comes from, in words: ``environment variable NAME``, ``file NAME``, ``the config file``."""
+        kind, *names = self._origin
+        return {"env": "environment variable ", "file": "file "}[kind] + names[0] if names else "the config file"
+
+    @property
     def missing(self) -> str | None:
         """Why the secret could not be had when the config was loaded; None when it could, or when it is optional."""
         return self._missing

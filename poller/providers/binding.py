@@ -43,8 +43,8 @@ class Binding:
     endpoint: URL
     credentials: CredentialSource
 
-    def connect(self, clock: Clock) -> HttpProvider:
-        """A connection; nothing is sent before its first poll."""
+    def connect(self, clock: Clock, repeats: bool = True) -> HttpProvider:
+        """A connection; nothing is sent before its first poll. See `HttpProvider` for ``repeats``."""
         return HttpProvider(
             operations=self.kind.operations,
             endpoint=self.endpoint,
@@ -52,6 +52,7 @@ class Binding:
             credentials=self.credentials,
             transport=HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight),
             clock=clock,
+            repeats=repeats,
         )
 
 

@@ -52,7 +52,7 @@ def _filled(templates: Mapping[str, str], params: Mapping[str, str]) -> dict[str
 class HttpProvider:
     """A connection to one provider: its endpoint, its credentials and what carries its requests.
 
-    Implements `poller.protocols.Provider`.
+    Unless it ``repeats``, a poll is one request, whatever comes of it. Implements `poller.protocols.Provider`.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class HttpProvider:
         transport: Transport,
         clock: Clock,
         nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+        repeats: bool = True,
     ) -> None:
         self._operations = operations
         self._endpoint = endpoint
@@ -73,6 +74,7 @@ class HttpProvider:
         self._transport = transport
         self._clock = clock
         self._nonce = nonce
+        self._repeats = repeats
 
     @property
     def credentials_version(self) -> int:
@@ -93,7 +95,7 @@ class HttpProvider:
         """
         await self._credentials.renew()
         seen = await self._attempt(entry)
-        if seen.again and await self._may_repeat(seen):
+        if self._repeats and seen.again and await self._may_repeat(seen):
             seen = await self._attempt(entry)
         return seen
 

@@ -14,10 +14,14 @@ from poller.runtime.watch import Watch
 
 
 class Once:
-    """Collects one observation of each task. Implements `poller.runtime.lane.Reporter`."""
+    """Collects one observation of each task. Implements `poller.runtime.lane.Reporter`.
 
-    def __init__(self, clock: Clock) -> None:
+    Only what is ``explained`` can explain itself afterwards, and holds on to the whole answer for that.
+    """
+
+    def __init__(self, clock: Clock, explained: bool = False) -> None:
         self._clock = clock
+        self._explained = explained
         self._lanes: dict[str, Lane] = {}
         self._left: dict[str, set[str]] = {}
         self._finished: dict[str, anyio.Event] = {}
@@ -46,10 +50,11 @@ class Once:
         left = self._left[provider]
         if name not in left:
             return
-        self.seen[name] = seen
+        self.seen[name] = seen if self._explained else replace(seen, explain=None)
         left.remove(name)
         if watch.lane.paused:
-            shared = replace(seen, rule=f"not asked, the connection was refused: {seen.rule}", request_id=None)
+            rule = f"not asked, the connection was refused: {seen.rule}"
+            shared = replace(seen, rule=rule, request_id=None, explain=None)
             self.seen.update(dict.fromkeys(left, shared))
             left.clear()
         if not left:
