@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.domain.events import FlagChange, Transition
-from poller.domain.observation import Observation
+from poller.domain.observation import Observation, Outcome
+from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
 
 
@@ -200,6 +201,28 @@ class ConnectionView(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PollRecord:
+    """A poll that changed something, kept to be shown: without any secret, and cut where it was long.
+
+    ``state`` is the task's after it. ``rule`` decided on account of what it ``saw``. ``request`` and ``answer`` are
+    those of the poll, None where nothing was sent or came.
+    """
+
+    at: float
+    outcome: Outcome
+    state: State
+    raw_status: str | None = None
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    rule: str | None = None
+    saw: str | None = None
+    request: str | None = None
+    answer: str | None = None
+    request_id: str | None = None
+
+
 class Watching(Protocol):
     """What is being watched right now: what pages, the API and metrics read."""
 
@@ -209,6 +232,10 @@ class Watching(Protocol):
 
     def find(self, name: str) -> WatchedTask | None:
         """The task of that name, however long ago it ended."""
+        ...
+
+    def polls(self, name: str) -> Sequence[PollRecord]:
+        """The last polls of the task of that name that changed something, newest first; not all of them are kept."""
         ...
 
     def connections(self) -> Sequence[ConnectionView]:

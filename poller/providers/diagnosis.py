@@ -12,12 +12,15 @@ from poller.config.settings import Provider
 from poller.domain.durations import format_duration
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation, Outcome
+from poller.providers.classify import cut
 from poller.providers.spec import Kind
 
 CLOCK_REMARKABLE = 60.0
 """Seconds by which two clocks may differ without anybody being told."""
 CLOCK_REFUSED = 900.0
 """Seconds by which they may differ before the vendors refuse signatures."""
+
+_LONGEST_SAID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,19 @@ def _answered(seen: Observation, _told: Explanation, _asked: Asked) -> Diagnosis
 
 
 def _missing(seen: Observation, _told: Explanation, _asked: Asked) -> Diagnosis:
-    return Diagnosis("ok", f"it works, but does not know the task: {seen.message}", works=True)
+    return Diagnosis("ok", f"it works, but does not know the task ({_said(seen)})", works=True)
 
 
 def _throttled(seen: Observation, _told: Explanation, _asked: Asked) -> Diagnosis:
-    wait = "" if seen.retry_after is None else f"; it asks to wait for {format_duration(seen.retry_after)}"
-    return Diagnosis("throttled", f"it works, but had too many requests: {seen.message}{wait}", works=True)
+    wait = "" if seen.retry_after is None else f" and asks to wait for {format_duration(seen.retry_after)}"
+    return Diagnosis("throttled", f"it works, but had too many requests{wait} ({_said(seen)})", works=True)
 
 
 def _unrecognized(seen: Observation, told: Explanation, _asked: Asked) -> Diagnosis:
     if _is_elsewhere(told):
         return _elsewhere(seen)
     if seen.raw_status is not None:
-        return Diagnosis("ok", f"it works, but the answer is not understood: {seen.message}", works=True)
+        return Diagnosis("ok", f"it works, but the answer is not understood ({_said(seen)})", works=True)
     return _broken("not understood", seen, "see whether endpoint and spec are those of the API that answers there")
 
 
@@ -80,7 +83,7 @@ def _rejected(seen: Observation, told: Explanation, asked: Asked) -> Diagnosis:
     if _is_elsewhere(told):
         return _elsewhere(seen)
     if seen.http_status == 403 or _fits(seen.code, _FORBIDDEN):
-        return _broken("no permission", seen, f"grant the owner of the credentials {asked.action}")
+        return _broken("no permission", seen, f"the owner of these credentials may not {asked.action}, grant it")
     if _fits(seen.code, _NO_SUCH_API) or (seen.http_status in (404, 405) and _by_http_alone(seen)):
         return _broken("wrong path or host", seen, "see whether endpoint and region are those of this API")
     return _broken("rejected", seen, "see the parameters of provider and task")
@@ -88,14 +91,16 @@ def _rejected(seen: Observation, told: Explanation, asked: Asked) -> Diagnosis:
 
 def _unauthorized(seen: Observation, told: Explanation, asked: Asked) -> Diagnosis:
     if seen.http_status is None:
-        return _broken("no credentials", seen, f"credentials: {asked.credentials}")
+        return _broken("no credentials", seen, f"the credentials come from {asked.credentials}")
     if seen.http_status == 407:
         return _broken("proxy", seen, "a proxy on the way wants a login")
     off = abs(told.clock_ahead or 0.0)
     if _fits(seen.code, ("InvalidTimeStamp*",)) or (asked.signed and off >= CLOCK_REFUSED):
-        return _broken("clock off", seen, "set the clock, signatures hold for 15 minutes")
-    why = next((words for codes, words in _REFUSED.items() if _fits(seen.code, (codes,))), "they are not accepted")
-    return _broken("credentials refused", seen, f"{why}; credentials: {asked.credentials}")
+        return _broken("clock off", seen, "set the clock, for signatures hold for 15 minutes")
+    why = next(
+        (words for codes, words in _REFUSED.items() if _fits(seen.code, (codes,))), "the provider does not take them"
+    )
+    return _broken("credentials refused", seen, f"{why}; the credentials come from {asked.credentials}")
 
 
 def _unreachable(seen: Observation, _told: Explanation, _asked: Asked) -> Diagnosis:
@@ -158,11 +163,17 @@ _SILENCES = (
 
 
 def _broken(verdict: str, seen: Observation, advice: str) -> Diagnosis:
-    return Diagnosis(verdict, f"{seen.message}; {advice}", works=False)
+    return Diagnosis(verdict, f"{advice} ({_said(seen)})", works=False)
+
+
+def _said(seen: Observation) -> str:
+    """What came, on one line: vendors put whole requests into their messages."""
+    printable = "".join(c if c.isprintable() else " " for c in seen.message or "nothing")
+    return cut(" ".join(printable.split()), _LONGEST_SAID)
 
 
 def _elsewhere(seen: Observation) -> Diagnosis:
-    advice = "something else answers there, perhaps a proxy or a login page: see host and path of the endpoint"
+    advice = "a page came, perhaps of a proxy or a login: see host and path of the endpoint"
     return _broken("something else", seen, advice)
 
 
@@ -187,16 +198,21 @@ def _with_clock(diagnosis: Diagnosis, told: Explanation, asked: Asked) -> Diagno
     if ahead is None or abs(ahead) < CLOCK_REMARKABLE or "the clock here" in diagnosis.meaning:
         return diagnosis
     way = "ahead of" if ahead > 0 else "behind"
-    limit = ", and signatures hold for 15 minutes: set the clock" if asked.signed else ": set the clock"
-    meaning = f"{diagnosis.meaning}; the clock here is {abs(ahead):.0f} s {way} the server's{limit}"
+    limit = ", and signatures hold for 15 minutes" if asked.signed else ""
+    meaning = f"{diagnosis.meaning}; the clock here is {abs(ahead):.0f} s {way} the server's{limit}: set it"
     return replace(
         diagnosis, verdict="ok, clock off" if diagnosis.verdict == "ok" else diagnosis.verdict, meaning=meaning
     )
 
 
 def _origin(settings: Provider, kind: Kind) -> str:
-    written = [f"{'.'.join(path[1:])} from {secret.source}" for path, secret in settings.secrets() if secret.reveal()]
-    if written:
-        return ", ".join(written)
-    variables = [raw["env"] for raw in kind.default_credentials.values()]
-    return f"from the environment ({', '.join(variables)})" if variables else "none"
+    written: dict[str, list[str]] = {}
+    for path, secret in settings.secrets():
+        if secret.reveal():
+            written.setdefault(secret.source, []).append(".".join(path[1:]))
+    variables = [f"environment variable {raw['env']}" for raw in kind.default_credentials.values()]
+    return (
+        ", ".join(f"{source} ({', '.join(keys)})" for source, keys in written.items())
+        or ", ".join(variables)
+        or "nowhere"
+    )

@@ -15,10 +15,11 @@ from poller.domain.lifecycle import Step, advance, begin, lapse, next_lapse, res
 from poller.domain.observation import REFUSALS, Observation
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
-from poller.protocols import Clock, PollObserver, Pulse, Saved
+from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Saved
 from poller.runtime.clock import Wakeup
 from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane
+from poller.runtime.lastpolls import LastPolls
 from poller.runtime.watch import Watch
 
 FLUSH_EVERY = 60.0
@@ -56,6 +57,7 @@ class Scheduler:
         self._lapses: list[tuple[float, int, Watch]] = []
         self._numbers = count()
         self._wakeup = Wakeup()
+        self._polls = LastPolls()
         self._running: TaskGroup | None = None
         self.ready = False
 
@@ -119,7 +121,9 @@ class Scheduler:
         """What came of a poll: concluded, passed on, and the next poll planned."""
         self._observer.polled(watch.task.entry, seen, duration, lag)
         self._ticked.add(watch)
-        self._conclude(watch, advance(watch.task, seen, self._clock.now()))
+        now = self._clock.now()
+        self._conclude(watch, advance(watch.task, seen, now))
+        self._polls.note(watch, seen, now)
         self._plan(watch, seen)
 
     def tasks(self) -> Sequence[Watch]:
@@ -132,6 +136,10 @@ class Scheduler:
     def find(self, name: str) -> Watch | None:
         """The task of that name, however long ago it ended."""
         return self._watches.get(name)
+
+    def polls(self, name: str) -> Sequence[PollRecord]:
+        """The last polls of the task of that name that changed something, newest first."""
+        return self._polls.of(name)
 
     def connections(self) -> Sequence[Lane]:
         """Every provider connection."""
@@ -169,6 +177,7 @@ class Scheduler:
     def _drop(self, watch: Watch) -> None:
         watch.gone = True
         watch.lane.drop(watch)
+        self._polls.forget(watch.task.entry.name)
 
     def _adjust(self, watch: Watch, entry: Entry) -> None:
         """Gives a watch its entry as it is now; what is known of the task stays."""

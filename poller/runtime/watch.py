@@ -13,10 +13,11 @@ class Watch:
 
     ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in
     epoch seconds. ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone`` was taken
-    off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass.
+    off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``told`` stands for what
+    its last poll told, 0 before the first one.
     """
 
-    __slots__ = ("due", "gone", "lane", "lapse", "next_poll_at", "polling", "task", "ticket")
+    __slots__ = ("due", "gone", "lane", "lapse", "next_poll_at", "polling", "task", "ticket", "told")
 
     def __init__(self, task: Task, lane: "Lane") -> None:
         self.task = task
@@ -25,5 +26,6 @@ class Watch:
         self.next_poll_at: float | None = None
         self.ticket = 0
         self.lapse = 0
+        self.told = 0
         self.polling = False
         self.gone = False

@@ -1,8 +1,9 @@
-"""The JSON API for reading: tasks and their transitions.
+"""The JSON API for reading: tasks, their transitions and their last polls.
 
-A task's name may hold slashes, percent-encoded in a path or not, and may end in ``/transitions``. Where both a task
-NAME and one called ``NAME/transitions`` are shown, ``…/tasks/NAME/transitions`` means the transitions of the former,
-and ``…/tasks/NAME%2Ftransitions`` the latter. A slash that is percent-encoded always belongs to a name.
+A task's name may hold slashes, percent-encoded in a path or not, and may end in ``/transitions`` or ``/polls``. Where
+both a task NAME and one called ``NAME/transitions`` are shown, ``…/tasks/NAME/transitions`` means the transitions of
+the former, and ``…/tasks/NAME%2Ftransitions`` the latter; with polls it is the same. A slash that is percent-encoded
+always belongs to a name.
 """
 
 import json
@@ -15,11 +16,11 @@ from aiohttp import web
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
-from poller.protocols import Store, WatchedTask, Watching
+from poller.protocols import PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
 _TASKS = "/api/v1/tasks"
-_HISTORY = "/transitions"
+_HISTORY, _POLLS = "/transitions", "/polls"
 
 
 class NoSuchTaskError(LookupError):
@@ -51,22 +52,26 @@ class Api:
         return json_response({"tasks": [task_json(watched) for watched in picked], "next_cursor": cursor})
 
     async def _one(self, request: web.Request) -> web.Response:
-        name, history_of = self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
-        if history_of is not None:
-            return await self._history(request, history_of)
+        name, part = self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
+        if part == _HISTORY:
+            return await self._history(request, name)
         watched = self._watching.find(name)
         if watched is None:
             raise NoSuchTaskError(name)
+        if part == _POLLS:
+            polls = [poll_json(record) for record in self._watching.polls(name)]
+            return json_response({"polls": polls, "next_cursor": None})
         return json_response(task_json(watched))
 
     def _meant(self, raw: str) -> tuple[str, str | None]:
-        """The task's name in the rest of a path, and the name of the task whose history it asks for instead."""
-        name, parent = unquote(raw), unquote(raw.removesuffix(_HISTORY))
-        if not raw.endswith(_HISTORY) or not parent:
+        """The task's name in the rest of a path, and which part of what is known of it is asked for; None for all."""
+        part = next((part for part in (_HISTORY, _POLLS) if raw.endswith(part)), None)
+        name, parent = unquote(raw), unquote(raw.removesuffix(part or ""))
+        if part is None or not parent:
             return name, None
         if self._watching.find(parent) is None and self._watching.find(name) is not None:
             return name, None
-        return name, parent
+        return parent, part
 
     async def _history(self, request: web.Request, name: str) -> web.Response:
         response, found = await self._page(request, name)
@@ -143,6 +148,24 @@ def transition_json(transition: Transition) -> dict[str, Any]:
         "run": transition.run,
         "request_id": transition.request_id,
         "labels": None if transition.labels is None else dict(transition.labels),
+    }
+
+
+def poll_json(record: PollRecord) -> dict[str, Any]:
+    """A poll that changed something as the API shows it."""
+    return {
+        "at": rfc3339(record.at),
+        "outcome": record.outcome,
+        "state": record.state,
+        "raw_status": record.raw_status,
+        "http_status": record.http_status,
+        "code": record.code,
+        "message": record.message,
+        "rule": record.rule,
+        "saw": record.saw,
+        "request": record.request,
+        "answer": record.answer,
+        "request_id": record.request_id,
     }
 
 

@@ -43,6 +43,10 @@ def test_nothing_shows_it(secret: Secret, show: Callable[[Secret], str]) -> None
     assert VALUE not in show(secret)
 
 
+def test_tells_where_it_comes_from(secret: Secret) -> None:
+    assert secret.source in ("the config file", "environment variable TOKEN", "file token")
+
+
 @pytest.mark.parametrize("keep", [pickle.dumps, json.dumps])
 def test_nothing_serializes_it(secret: Secret, keep: Callable[[Secret], object]) -> None:
     with pytest.raises(TypeError) as raised:

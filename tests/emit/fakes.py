@@ -6,6 +6,7 @@ from typing import Any
 
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
+from poller.protocols import PollRecord
 
 NOW = 1_790_000_000.5
 
@@ -31,12 +32,16 @@ class FakeWatching:
     named: list[tuple[str, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     ready: bool = True
+    polled: list[tuple[str, PollRecord]] = field(default_factory=list)
 
     def tasks(self) -> Sequence[FakeWatched]:
         return sorted(self.shown, key=lambda watched: watched.task.entry.name)
 
     def find(self, name: str) -> FakeWatched | None:
         return next((watched for watched in self.shown if watched.task.entry.name == name), None)
+
+    def polls(self, name: str) -> Sequence[PollRecord]:
+        return [record for polled, record in reversed(self.polled) if polled == name]
 
     def connections(self) -> Sequence[FakeConnection]:
         return self.lanes

@@ -27,7 +27,7 @@ from poller.providers.credentials.forms import (
     Credentials,
     HeaderCredential,
 )
-from poller.providers.credentials.static import StaticSource, form_for
+from poller.providers.credentials.static import FORMS, StaticSource, form_for
 from poller.providers.request import Request
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind
@@ -713,3 +713,70 @@ class TestSecret:
         """Texts that hold no secret stay as they are, an ellipsis in them too."""
         seen = await rig.seen(telling(message="wait… done…", run="r…"), Bearer(SECRET))
         assert (seen.message, seen.run_id) == ("wait… done…", "r…")
+
+
+class TestExplanation:
+    """What one attempt was, told afterwards."""
+
+    async def test_tells_what_went_out_and_came_in(self, rig: Rig) -> None:
+        """Method, URL, status, the server's clock, the answer, and the rules; nothing of the credentials."""
+        wire = await rig.wire(http(b'{"status": "ok"}', Date="Tue, 14 Nov 2023 22:14:20 GMT", content_type="text/x"))
+        seen = await rig.connect(wire.url, credentials=Bearer(SECRET)).poll(entry(JOBS, "job"))
+        assert seen.explain is not None
+        told = seen.explain()
+        assert (told.request, told.http_status, told.content_type) == (f"GET {wire.url}/jobs/1", 200, "text/x")
+        assert (told.answer, told.clock_ahead) == ('{"status": "ok"}', -60.0)
+        assert (told.trials[-1].rule, told.trials[-1].saw) == (seen.rule, seen.saw)
+        assert SECRET not in repr(told)
+
+    @pytest.mark.parametrize(("credentials", "echo"), [row[1:] for row in ECHOES], ids=[row[0] for row in ECHOES])
+    async def test_holds_no_secret(
+        self, rig: Rig, credentials: Bearer | Basic | HeaderCredential, echo: Callable[[str], Behaviour]
+    ) -> None:
+        """Whatever the provider echoes, wherever."""
+        secret = credentials.secrets[0]
+        seen = await rig.seen(echo(secret), credentials)
+        assert seen.explain is not None
+        shown = repr(seen.explain())
+        assert secret not in shown
+        assert json.dumps(secret)[1:-1] not in shown
+        assert secret[:12] not in shown
+
+    async def test_of_silence_tells_the_request(self, rig: Rig) -> None:
+        """No answer came, but it was asked."""
+        wire = await rig.wire(then_close())
+        seen = await rig.connect(wire.url).poll(entry(JOBS, "job"))
+        assert seen.explain is not None
+        told = seen.explain()
+        assert (told.request, told.answer) == (f"GET {wire.url}/jobs/1", None)
+        assert [trial.rule for trial in told.trials] == [seen.rule] == ["no answer came"]
+
+    @pytest.mark.parametrize("params", [{"id": ".."}, None])
+    async def test_of_nothing_tells_that_nothing_was_sent(self, rig: Rig, params: dict[str, str] | None) -> None:
+        """A request that cannot be made, or signed, is none."""
+        source = Given(None) if params else StaticSource(FORMS["plain"][0], {"bearer": Unreadable()})
+        seen = await rig.connect("http://127.0.0.1:1", source=source).poll(entry(JOBS, "job", params))
+        assert seen.explain is not None
+        told = seen.explain()
+        assert (told.request, [trial.rule for trial in told.trials], seen.rule) == (
+            None,
+            ["nothing was sent"],
+            "nothing was sent",
+        )
+
+    async def test_is_never_shown_unasked(self, rig: Rig) -> None:
+        """Its answer is in no log line that shows an observation, and two of them are compared without it."""
+        wire = await rig.wire(telling(message="m", more="of the answer"))
+        provider = rig.connect(wire.url)
+        first, second = [await provider.poll(entry(JOBS, "job")) for _ in range(2)]
+        assert "of the answer" not in repr(first)
+        assert first == second
+
+
+async def test_a_probe_is_one_request(rig: Rig) -> None:
+    """Who may ask only once does not ask again, though the answer says that this would be worth it."""
+    kind = KINDS["alibaba-opensearch"]
+    for repeats, requests in ((False, 1), (True, 2)):
+        wire = await rig.wire(http(b'{"code": "SignatureNonceUsed"}', "400 Bad Request"))
+        await rig.connect(wire.url, kind, KEY, repeats=repeats).poll(entry(kind, "function-task"))
+        assert len(wire.requests) == requests

@@ -11,10 +11,11 @@ from poller.domain.events import Transition
 from poller.domain.observation import Failure, Outcome, Subtasks
 from poller.domain.state import State
 from poller.domain.task import Contact
+from poller.protocols import PollRecord
 from tests.emit.fakes import NOW, watched
 from tests.web.fakes import Client, World, moved
 
-ODD_NAMES = ["a", "a/b", "/a//b/", "a@b:c+d", "transitions", "a/transitions", "-._", "x" * 200]
+ODD_NAMES = ["a", "a/b", "/a//b/", "a@b:c+d", "transitions", "a/transitions", "polls", "a/polls", "-._", "x" * 200]
 DOTTED_NAMES = ["..", "a/../b"]
 """Clients take these for directories unless the dots are encoded as well."""
 
@@ -137,6 +138,49 @@ async def test_of_two_tasks_that_share_a_path_each_can_be_reached(world: World, 
     assert await listed(client, "/api/v1/tasks/a/transitions") == ["a-1"]
     assert (await get(client, "/api/v1/tasks/a%2Ftransitions"))["name"] == "a/transitions"
     assert await listed(client, "/api/v1/tasks/a/transitions/transitions") == ["a/transitions-1"]
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, *DOTTED_NAMES])
+async def test_the_polls_of_any_name_are_found(world: World, client: Client, name: str) -> None:
+    world.watching.shown.append(watched(name))
+    world.watching.polled.append((name, PollRecord(NOW, Outcome.ANSWERED, State.RUNNING, request=name)))
+    encoded = "".join(f"%{ord(character):02X}" for character in name)
+    (poll,) = (await get(client, f"/api/v1/tasks/{encoded}/polls"))["polls"]
+    assert poll["request"] == name
+
+
+async def test_polls_come_newest_first_with_all_their_fields(world: World, client: Client) -> None:
+    world.watching.shown += [watched("a"), watched("a/polls"), watched("quiet")]
+    texts = ("FAILED", 200, "E1", "why", "status FAILED is failed", "status 'FAILED'", "GET https://h/1", "{}", "r1")
+    world.watching.polled += [
+        ("a", PollRecord(NOW, Outcome.UNREACHABLE, State.UNKNOWN)),
+        ("a", PollRecord(NOW + 1, Outcome.ANSWERED, State.FAILED, *texts)),
+        ("a/polls", PollRecord(NOW, Outcome.MISSING, State.RUNNING)),
+    ]
+    page = await get(client, "/api/v1/tasks/a/polls")
+    assert page["next_cursor"] is None
+    assert page["polls"][0] == {
+        "at": "2026-09-21T14:13:21.500Z",
+        "outcome": "answered",
+        "state": "failed",
+        "raw_status": "FAILED",
+        "http_status": 200,
+        "code": "E1",
+        "message": "why",
+        "rule": "status FAILED is failed",
+        "saw": "status 'FAILED'",
+        "request": "GET https://h/1",
+        "answer": "{}",
+        "request_id": "r1",
+    }
+    assert [poll["outcome"] for poll in page["polls"]] == ["answered", "unreachable"]
+    assert [poll["outcome"] for poll in (await get(client, "/api/v1/tasks/a/polls/polls"))["polls"]] == ["missing"]
+    assert (await get(client, "/api/v1/tasks/a%2Fpolls"))["name"] == "a/polls"
+    assert await get(client, "/api/v1/tasks/quiet/polls") == {"polls": [], "next_cursor": None}
+
+
+async def test_an_unknown_task_has_no_polls(client: Client) -> None:
+    assert (await refused(client, "/api/v1/tasks/never/polls", 404))["details"] == {"task": "never"}
 
 
 async def test_an_unknown_task_is_not_found(client: Client) -> None:
