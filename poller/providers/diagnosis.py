@@ -153,6 +153,7 @@ _SILENCES = (
         ("timeout", "see whether a firewall or a proxy is on the way, and whether the timeout is long enough"),
     ),
     (r"unreachable|no route", ("no route", "see this machine's network, and the endpoint's address")),
+    (r"ClientResponseError|no HTTP", ("no HTTP", "something else answers there: see host and port of the endpoint")),
     (
         r"reset|disconnect|closed|broken pipe",
         ("cut off", "it hung up: see whether a firewall or a proxy is on the way"),
