@@ -9,17 +9,32 @@ How an answer is judged, in this order, and the first rule that matches decides:
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from poller.config.wording import found, refusal
+from poller.config.values import Endpoint, Name
+from poller.config.wording import found, kind, one_of, refusal
 from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
 from poller.providers.request import check_header
+from poller.providers.signing import SIGNERS
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(408, 429), range(430, 500))
@@ -27,6 +42,12 @@ _TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(4
 going down has been seen to say "not found"."""
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
+_METHODS = ("GET", "POST")
+_ENDPOINT: TypeAdapter[str | None] = TypeAdapter(Endpoint)
+_JSON = "application/json"
+
+Json: TypeAlias = Mapping[str, "Json"] | tuple["Json", ...] | str | int | float | bool | None
+"""A value as JSON knows it, never to be changed."""
 
 
 def _as_list(value: object) -> object:
@@ -52,10 +73,76 @@ def _as_headers(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1)]
+def _as_expression(text: str) -> str:
+    try:
+        compile_expression(text, Folding())
+    except ValueError as error:
+        raise refusal(f"{found(text)}, {error}") from None
+    return text
+
+
+def _as_method(value: object) -> object:
+    """A method that changes nothing: POST is there for APIs that ask with it."""
+    if value not in _METHODS:
+        raise refusal(f"{found(value)}, GET or POST is allowed: asking for a status must not change anything")
+    return value
+
+
+def _as_signer(name: str) -> str:
+    if name not in SIGNERS:
+        raise refusal(one_of(name, SIGNERS))
+    return name
+
+
+def _as_endpoint(template: str) -> str:
+    _check_template(template)
+    if set(template_params(template)) - {"region"}:
+        raise refusal(f"{found(template)}, no other parameter than {{region}} is allowed")
+    try:
+        _ENDPOINT.validate_python(fill(template, {"region": "region"}))
+    except ValidationError as error:
+        raise refusal(error.errors()[0]["msg"]) from None
+    return template.rstrip("/")
+
+
+def _as_body(value: object) -> Json:
+    if not isinstance(value, dict | list | tuple):
+        raise refusal(f"{kind(value)}, a mapping or a list is allowed")
+    return _frozen(value)
+
+
+def _frozen(value: object) -> Json:
+    if isinstance(value, Mapping):
+        return {str(key): _frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    if isinstance(value, str):
+        _check_template(value)
+        return value
+    # The YAML reader's numbers remember how they were written, which no JSON writer expects.
+    return float(value) if isinstance(value, float) else value  # type: ignore[return-value]
+
+
+def _scalar_or_list(*scalars: str) -> WithJsonSchema:
+    one = {"type": list(scalars)}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
+
+
+Text = Annotated[
+    str, BeforeValidator(_as_text), Field(min_length=1), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
+]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1), _scalar_or_list("string", "integer")
+]
+Statuses = Annotated[tuple[Any, ...], BeforeValidator(_as_list), _scalar_or_list("string", "number", "boolean")]
 Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
 Headers = Annotated[Templates, AfterValidator(_as_headers)]
+Find = Annotated[str, AfterValidator(_as_expression)]
+"""A JMESPath expression into the answer."""
+Method = Annotated[str, PlainValidator(_as_method), WithJsonSchema({"enum": _METHODS})]
+Body = Annotated[Any, PlainValidator(_as_body), WithJsonSchema({"type": ["object", "array"]})]
+SignerName = Annotated[str, AfterValidator(_as_signer), WithJsonSchema({"enum": sorted(SIGNERS)})]
+EndpointTemplate = Annotated[str, AfterValidator(_as_endpoint)]
 
 
 class _Model(BaseModel):
@@ -68,7 +155,7 @@ class RuleModel(_Model):
     http: Texts = ()
     code: Texts = ()
     header: str | None = None
-    when: str | None = None
+    when: Find | None = None
     outcome: Outcome | None = None
     state: State | None = None
     again: bool = False
@@ -93,38 +180,39 @@ class RuleModel(_Model):
 class SubtasksModel(_Model):
     """Where the parts of a task stand: the list, and name and status of one part."""
 
-    items: str
-    name: str = "name"
-    status: str = "status"
+    items: Find
+    name: Find = "name"
+    status: Find = "status"
 
 
 class ErrorModel(_Model):
     """Where an error's code and message stand."""
 
-    code: str | None = None
-    message: str | None = None
+    code: Find | None = None
+    message: Find | None = None
 
 
 class OperationModel(_Model):
     """How one kind of task is asked for, and how the answer is read."""
 
     about: str = ""
-    method: Literal["GET", "POST"] = "GET"
+    method: Method = "GET"
     path: str
     query: Templates = Field(default_factory=dict)
     headers: Headers = Field(default_factory=dict)
-    status: str
-    states: Mapping[State, Annotated[tuple[Any, ...], BeforeValidator(_as_list)]]
-    progress: str | None = None
-    progress_scale: Annotated[float, Field(gt=0)] = 100.0
-    message: str | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
-    duration: str | None = None
-    run_id: str | None = None
-    subtasks: SubtasksModel | None = None
-    missing: str | None = None
+    body: Body = None
+    status: Find
+    missing: Find | None = None
     outcomes: tuple[RuleModel, ...] = ()
+    states: Mapping[State, Statuses]
+    progress: Find | None = None
+    progress_scale: Annotated[float, Field(gt=0)] = 100.0
+    message: Find | None = None
+    started_at: Find | None = None
+    ended_at: Find | None = None
+    duration: Find | None = None
+    run_id: Find | None = None
+    subtasks: SubtasksModel | None = None
 
     @field_validator("path")
     @classmethod
@@ -132,6 +220,13 @@ class OperationModel(_Model):
         if not _PATH.fullmatch(value) or set("?#") & set(value):
             raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
         _check_template(value)
+        return value
+
+    @field_validator("body")
+    @classmethod
+    def _sent(cls, value: Json, info: ValidationInfo) -> Json:
+        if info.data.get("method") == "GET":
+            raise refusal("a body without a method that has one, method: POST is required beside it")
         return value
 
     @field_validator("states")
@@ -149,13 +244,18 @@ class OperationModel(_Model):
                     raise refusal(f"{text!r} is both {seen[text]} and {state}, one of them is allowed")
         return value
 
-    @model_validator(mode="after")
-    def _ends(self) -> "OperationModel":
-        told = {state for state, statuses in self.states.items() if statuses} | {rule.state for rule in self.outcomes}
-        for state in (State.SUCCEEDED, State.FAILED):
-            if state not in told:
-                raise refusal(f"no status that means {state}, one is needed to tell that a task has {state}")
-        return self
+    @field_validator("states")
+    @classmethod
+    def _ends(cls, value: Mapping[State, tuple[Any, ...]], info: ValidationInfo) -> Mapping[State, tuple[Any, ...]]:
+        # Rules with mistakes in them, of which nobody knows what they were to tell, are not there.
+        if "outcomes" in info.data:
+            told = {state for state, statuses in value.items() if statuses}
+            told |= {rule.state for rule in info.data["outcomes"]}
+            untold = [state for state in (State.SUCCEEDED, State.FAILED) if state not in told]
+            if untold:
+                states = " and none that means ".join(untold)
+                raise refusal(f"no status that means {states}, a task must be able to succeed and to fail")
+        return value
 
 
 class SpecModel(_Model):
@@ -164,9 +264,9 @@ class SpecModel(_Model):
     fold_keys: bool = False
     opaque: tuple[str, ...] = ()
     headers: Headers = Field(default_factory=dict)
-    http_status: str | None = None
+    http_status: Find | None = None
     time_unit: Literal["s", "ms"] | None = None
-    request_id: str | None = None
+    request_id: Find | None = None
     request_id_header: str | None = None
     retry_after_ms_header: str | None = None
     error: ErrorModel = ErrorModel()
@@ -174,16 +274,23 @@ class SpecModel(_Model):
     operations: Mapping[str, OperationModel] = Field(default_factory=dict)
 
 
+class VariableModel(_Model):
+    """The environment variable that a credential comes from where the config file has none."""
+
+    env: Annotated[str, Field(min_length=1)]
+    optional: bool = False
+
+
 class KindModel(SpecModel):
     """A spec file: an API under a name of its own. All but `http` extend some other kind, `http` if they name none."""
 
-    kind: str
+    kind: Name
     about: str = ""
     source: str = ""
     extends: str | None = None
-    endpoint: str | None = None
-    signer: str | None = None
-    default_credentials: Mapping[str, Any] = Field(default_factory=dict)
+    endpoint: EndpointTemplate | None = None
+    signer: SignerName | None = None
+    default_credentials: Mapping[str, VariableModel] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +320,9 @@ class SubtasksReader:
 class Operation:
     """One operation of a kind, compiled: how to ask and how to read the answer.
 
-    ``required`` are the parameters in the path, ``optional`` those in query and headers: without its parameter such a
-    line is left out. ``rules`` stand before the reading of the status, ``fallbacks`` after it, and the last of these
-    matches everything.
+    ``required`` are the parameters in the path, ``optional`` those in query, headers and body: without its parameter
+    such a line, or such a member of the body, is left out. ``rules`` stand before the reading of the status,
+    ``fallbacks`` after it, and the last of these matches everything.
     """
 
     kind: str
@@ -225,6 +332,7 @@ class Operation:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: Json
     required: tuple[str, ...]
     optional: tuple[str, ...]
     folding: Folding
@@ -251,27 +359,32 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of provider, compiled: everything a connection to it needs."""
+    """A kind of provider, compiled: everything a connection to it needs.
+
+    ``line`` is what it was made of, itself first, then what it extends: kinds made of the same are equal.
+    """
 
     name: str
-    about: str
-    endpoint: str | None
-    signer: str
-    default_credentials: Mapping[str, Any]
-    operations: Mapping[str, Operation]
+    line: tuple[KindModel, ...] = field(repr=False)
+    endpoint: str | None = field(compare=False)
+    signer: str = field(compare=False)
+    default_credentials: Mapping[str, VariableModel] = field(compare=False)
+    operations: Mapping[str, Operation] = field(compare=False)
+
+    @property
+    def about(self) -> str:
+        """What it is, in a line."""
+        return self.line[0].about
+
+    @property
+    def source(self) -> str:
+        """The documents it follows."""
+        return _first(m.source or None for m in self.line) or ""
 
     @property
     def params(self) -> frozenset[str]:
         """Every parameter that some operation knows."""
         return frozenset(name for op in self.operations.values() for name in (*op.required, *op.optional))
-
-
-class SpecError(ValueError):
-    """A mistake in a spec: which key, and what is wrong with it."""
-
-    def __init__(self, key: tuple[str | int, ...], text: str) -> None:
-        self.key = key
-        super().__init__(text)
 
 
 def status_text(value: object) -> str | None:
@@ -295,63 +408,94 @@ def fill(template: str, params: Mapping[str, str], encode: Callable[[str], str] 
     return _TEMPLATE.sub(lambda match: encode(params[match[1]]), template)
 
 
+def fill_body(template: Json, params: Mapping[str, str]) -> Json:
+    """``template`` with its parameters put in; members and items whose parameters are not given are left out."""
+    if isinstance(template, str):
+        return fill(template, params)
+    if isinstance(template, Mapping):
+        return {key: fill_body(item, params) for key, item in template.items() if _is_given(item, params)}
+    if isinstance(template, tuple):
+        return tuple(fill_body(item, params) for item in template if _is_given(item, params))
+    return template
+
+
+def _is_given(template: Json, params: Mapping[str, str]) -> bool:
+    return not isinstance(template, str) or params.keys() >= set(template_params(template))
+
+
+def _body_params(template: Json) -> tuple[str, ...]:
+    if isinstance(template, str):
+        return template_params(template)
+    items = template.values() if isinstance(template, Mapping) else template if isinstance(template, tuple) else ()
+    return tuple(name for item in items for name in _body_params(item))
+
+
 def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
-    """The kind that ``model`` describes; ``parents`` are what it extends, nearest first. Raises SpecError."""
+    """The kind that ``model`` describes; ``parents`` are what it extends, nearest first.
+
+    It has their operations too, unless it has one of that name itself.
+    """
     line = (model, *parents)
-    operations = {name: _compile_operation(name, operation, line) for name, operation in model.operations.items()}
+    operations = {name: operation for m in reversed(line) for name, operation in m.operations.items()}
     return Kind(
         name=model.kind,
-        about=model.about,
+        line=line,
         endpoint=_first(m.endpoint for m in line),
         signer=_first(m.signer for m in line) or "plain",
-        default_credentials=next((m.default_credentials for m in line if m.default_credentials), {}),
-        operations=operations,
+        default_credentials=_default_credentials(line),
+        operations={name: _compile_operation(name, operation, line) for name, operation in operations.items()},
     )
 
 
+def _default_credentials(line: Iterable[KindModel]) -> Mapping[str, VariableModel]:
+    """Those of the nearest kind that has any, but none from beyond a kind with a signer of its own: they go with it."""
+    return next((m.default_credentials for m in line if m.default_credentials or m.signer), {})
+
+
 def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, ...]) -> Operation:
-    kind = line[0]
     folding = Folding(any(m.fold_keys for m in line), [key for m in line for key in m.opaque])
-    at = ("operations", name)
     expression = partial(_expression, folding)
-    headers = _merged((*(m.headers for m in reversed(line)), model.headers))
+    typed = {} if model.body is None else {"Content-Type": _JSON}
+    headers = _merged((typed, *(m.headers for m in reversed(line)), model.headers))
     required = template_params(model.path)
-    optional = dict.fromkeys(p for text in (*model.query.values(), *headers.values()) for p in template_params(text))
+    templates = (*model.query.values(), *headers.values())
+    optional = (*(p for text in templates for p in template_params(text)), *_body_params(model.body))
     return Operation(
-        kind=kind.kind,
+        kind=line[0].kind,
         name=name,
         about=model.about,
         method=model.method,
         path=model.path,
         query=model.query,
         headers=headers,
+        body=model.body,
         required=required,
-        optional=tuple(p for p in optional if p not in required),
+        optional=tuple(p for p in dict.fromkeys(optional) if p not in required),
         folding=folding,
-        rules=_own_rules(name, at, model, folding),
-        fallbacks=tuple(rule for m in line for rule in _rules((), m.kind, m.outcomes, folding)),
+        rules=_own_rules(name, model, folding),
+        fallbacks=tuple(rule for m in line for rule in _rules(m.kind, m.outcomes, folding)),
         states={
             text: state
             for state, values in model.states.items()
             for value in values
             if (text := status_text(value)) is not None
         },
-        status=_needed((*at, "status"), model.status, folding),
-        progress=expression((*at, "progress"), model.progress),
+        status=compile_expression(model.status, folding),
+        progress=expression(model.progress),
         progress_scale=model.progress_scale,
-        message=expression((*at, "message"), model.message),
-        started_at=expression((*at, "started_at"), model.started_at),
-        ended_at=expression((*at, "ended_at"), model.ended_at),
-        duration=expression((*at, "duration"), model.duration),
-        run_id=expression((*at, "run_id"), model.run_id),
-        subtasks=_subtasks((*at, "subtasks"), model.subtasks, folding),
+        message=expression(model.message),
+        started_at=expression(model.started_at),
+        ended_at=expression(model.ended_at),
+        duration=expression(model.duration),
+        run_id=expression(model.run_id),
+        subtasks=_subtasks(model.subtasks, folding),
         time_unit=_first(m.time_unit for m in line) or "s",
-        http_status=expression(("http_status",), _first(m.http_status for m in line)),
-        request_id=expression(("request_id",), _first(m.request_id for m in line)),
+        http_status=expression(_first(m.http_status for m in line)),
+        request_id=expression(_first(m.request_id for m in line)),
         request_id_header=_first(m.request_id_header for m in line),
         retry_after_ms_header=_first(m.retry_after_ms_header for m in line),
-        error_code=_expressions(("error", "code"), [m.error.code for m in line], folding),
-        error_message=_expressions(("error", "message"), [m.error.message for m in line], folding),
+        error_code=_expressions((m.error.code for m in line), folding),
+        error_message=_expressions((m.error.message for m in line), folding),
     )
 
 
@@ -365,44 +509,37 @@ def _first(values: Iterable[str | None]) -> str | None:
     return next((value for value in values if value is not None), None)
 
 
-def _needed(key: tuple[str | int, ...], text: str, folding: Folding) -> Expression:
-    try:
-        return compile_expression(text, folding)
-    except ValueError as error:
-        raise SpecError(key, f"{text!r}, {error}") from error
+def _expression(folding: Folding, text: str | None) -> Expression | None:
+    return None if text is None else compile_expression(text, folding)
 
 
-def _expression(folding: Folding, key: tuple[str | int, ...], text: str | None) -> Expression | None:
-    return None if text is None else _needed(key, text, folding)
+def _expressions(texts: Iterable[str | None], folding: Folding) -> tuple[Expression, ...]:
+    return tuple(compile_expression(text, folding) for text in texts if text is not None)
 
 
-def _expressions(key: tuple[str | int, ...], texts: list[str | None], folding: Folding) -> tuple[Expression, ...]:
-    return tuple(_needed(key, text, folding) for text in texts if text is not None)
-
-
-def _subtasks(key: tuple[str | int, ...], model: SubtasksModel | None, folding: Folding) -> SubtasksReader | None:
+def _subtasks(model: SubtasksModel | None, folding: Folding) -> SubtasksReader | None:
     if model is None:
         return None
     return SubtasksReader(
-        _needed((*key, "items"), model.items, folding),
-        _needed((*key, "name"), model.name, folding),
-        _needed((*key, "status"), model.status, folding),
+        compile_expression(model.items, folding),
+        compile_expression(model.name, folding),
+        compile_expression(model.status, folding),
     )
 
 
-def _own_rules(name: str, at: tuple[str | int, ...], model: OperationModel, folding: Folding) -> tuple[Rule, ...]:
-    rules = _rules(at, name, model.outcomes, folding)
+def _own_rules(name: str, model: OperationModel, folding: Folding) -> tuple[Rule, ...]:
+    rules = _rules(name, model.outcomes, folding)
     if model.missing is None:
         return rules
-    when = _needed((*at, "missing"), model.missing, folding)
+    when = compile_expression(model.missing, folding)
     return (Rule(Outcome.MISSING, None, False, _TELLS_OF_THE_TASK, (), None, when, f"missing: {model.missing}"), *rules)
 
 
-def _rules(at: tuple[str | int, ...], owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
-    return tuple(_rule((*at, "outcomes", i), f"{owner} rule {i + 1}", model, folding) for i, model in enumerate(models))
+def _rules(owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
+    return tuple(_rule(f"{owner} rule {i + 1}", model, folding) for i, model in enumerate(models))
 
 
-def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Folding) -> Rule:
+def _rule(name: str, model: RuleModel, folding: Folding) -> Rule:
     conditions = (
         ("http", " ".join(model.http)),
         ("code", " ".join(model.code)),
@@ -417,7 +554,7 @@ def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Fold
         statuses=tuple(_status_range(status) for status in model.http or _default_statuses(model)),
         codes=tuple(re.compile(_glob(code), re.DOTALL) for code in model.code),
         header=model.header,
-        when=_expression(folding, (*key, "when"), model.when),
+        when=_expression(folding, model.when),
         text=f"{name} ({said})" if said else name,
     )
 

@@ -19,7 +19,7 @@ from poller.providers.spec import (
     Operation,
     OperationModel,
     RuleModel,
-    SpecError,
+    VariableModel,
     compile_kind,
     fill,
     status_text,
@@ -53,8 +53,6 @@ def key_and_text(raw: object) -> tuple[str, str]:
     """Where and why a spec is refused."""
     try:
         inline_kind(raw)  # type: ignore[arg-type]
-    except SpecError as error:
-        return ".".join(map(str, error.key)), str(error)
     except ValidationError as error:
         (detail,) = error.errors()
         return ".".join(map(str, detail["loc"])), detail["msg"]
@@ -94,9 +92,9 @@ REFUSED: list[tuple[str, str, object]] = [
     ("error.code", "'a[', no JMESPath expression: ", spec({"error": {"code": "a["}})),
     ("error.message", "'a[', no JMESPath expression: ", spec({"error": {"message": "a["}})),
     # --- states
-    ("operations.job", "no status that means succeeded", spec(states={"failed": "bad"})),
-    ("operations.job", "no status that means failed", spec(states={"succeeded": "ok"})),
-    ("operations.job", "no status that means succeeded", spec(states={"succeeded": [], "failed": "bad"})),
+    ("operations.job.states", "no status that means succeeded", spec(states={"failed": "bad"})),
+    ("operations.job.states", "no status that means failed", spec(states={"succeeded": "ok"})),
+    ("operations.job.states", "no status that means succeeded", spec(states={"succeeded": [], "failed": "bad"})),
     ("operations.job.states", "'1' is both failed and succeeded", spec(states={"failed": 1, "succeeded": "1"})),
     ("operations.job.states", "'2' is both failed and succeeded", spec(states={"failed": 2, "succeeded": [1, 2.0]})),
     ("operations.job.states", "'true' is both", spec(states={"failed": True, "succeeded": "true"})),
@@ -143,7 +141,7 @@ REFUSED: list[tuple[str, str, object]] = [
     ("operations.job.headers", "header Host: it follows from the origin", spec(headers={"host": "a"})),
     ("operations.job.headers.X-Id", "valid string", spec(headers={"X-Id": None})),
     ("operations.job.query.a", "at least 1", spec(query={"a": ""})),
-    ("operations.job.method", "'GET' or 'POST'", spec(method="DELETE")),
+    ("operations.job.method", "'DELETE', GET or POST is allowed: asking", spec(method="DELETE")),
     ("operations.job.progress_scale", "greater than 0", spec(progress_scale=0)),
     ("time_unit", "'s' or 'ms'", spec({"time_unit": "us"})),
 ]
@@ -331,9 +329,15 @@ class TestCompiled:
 
     def test_default_credentials_and_endpoint_are_inherited(self) -> None:
         """The nearest of a kind and those it extends tells endpoint, signer and default credentials."""
-        parent = KindModel(kind="p", endpoint="https://p", signer="s", default_credentials={"a": {"env": "A"}})
+        variable = VariableModel(env="A")
+        parent = KindModel(
+            kind="p", endpoint="https://p", signer="sdk-hmac-sha256", default_credentials={"token": variable}
+        )
         kind = compile_kind(KindModel(kind="c", about="C"), [parent])
-        assert (kind.endpoint, kind.signer, kind.default_credentials) == ("https://p", "s", {"a": {"env": "A"}})
+        assert (kind.endpoint, kind.signer) == ("https://p", "sdk-hmac-sha256")
+        assert kind.default_credentials == {"token": variable}
+        other = compile_kind(KindModel(kind="c", signer="plain"), [parent])
+        assert other.default_credentials == {}, "those of another signer"
         alone = compile_kind(KindModel(kind="c"), [])
         assert (alone.endpoint, alone.signer, alone.default_credentials) == (None, "plain", {})
         assert alone.params == frozenset()

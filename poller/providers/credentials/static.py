@@ -52,6 +52,11 @@ def form_for(signer: str, keys: set[str]) -> Form | None:
     return next((f for f in FORMS[signer] if set(f.keys) <= keys <= {*f.keys, *f.optional}), None)
 
 
+def allowed_forms(signer: str) -> str:
+    """The forms that a signer takes, for people."""
+    return "; or ".join(form.text for form in FORMS[signer])
+
+
 class StaticSource:
     """Credentials made of secrets, made anew when one of them has changed. Implements `CredentialSource`."""
 
