@@ -15,9 +15,11 @@ from poller.config.watchlist import Diff
 from poller.domain.durations import format_duration
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation
+from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.providers.binding import Binding
 from poller.providers.client import build_request
+from poller.providers.recorded import Verdict
 
 _STYLES = {
     "succeeded": "green",
@@ -33,6 +35,7 @@ _STYLES = {
     "throttled": "yellow",
     "unreachable": "red",
     "unauthorized": "bold red",
+    "NO": "bold red",
 }
 
 
@@ -112,6 +115,65 @@ def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
             for task in tasks
         ),
     )
+
+
+def print_kinds(kinds: Iterable[Mapping[str, Any]]) -> None:
+    """The kinds of providers, as `describe` tells them."""
+    print_table(
+        ("kind", "about", "operations"),
+        ((kind["kind"], kind["about"], " ".join(op["operation"] for op in kind["operations"])) for kind in kinds),
+    )
+
+
+def print_kind(kind: Mapping[str, Any]) -> None:
+    """One kind of provider: what goes into the config file, and what its answers mean."""
+    _print_facts(kind["kind"], kind["about"], _kind_facts(kind))
+    for operation in kind["operations"]:
+        sys.stdout.write("\n")
+        _print_facts(operation["operation"], operation["about"], _operation_facts(operation))
+
+
+def print_verdicts(verdicts: Iterable[Verdict]) -> None:
+    """What was read in recorded answers, how it differs from what was expected, and why it means what it means."""
+    print_table(
+        ("operation", "answer", "expected", "got", "ok", "because of"),
+        (
+            (
+                v.case.operation.name,
+                v.case.model.title,
+                v.case.model.expect,
+                v.got,
+                "NO" if v.differences else "yes",
+                "; ".join((*v.differences, v.seen.rule or "")),
+            )
+            for v in verdicts
+        ),
+    )
+
+
+def _print_facts(name: str, about: str, facts: Iterable[tuple[str, str]]) -> None:
+    sys.stdout.write(f"{name}: {about}\n" if about else f"{name}\n")
+    sys.stdout.write("".join(f"  {key:<12} {text}\n" for key, text in facts if text))
+
+
+def _kind_facts(kind: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    variables = [v["env"] + (" (optional)" if v["optional"] else "") for v in kind["default_credentials"].values()]
+    yield "source", kind["source"]
+    yield "extends", " > ".join(kind["extends"])
+    yield "endpoint", kind["endpoint"] or "none, it must be given"
+    yield "signer", kind["signer"]
+    yield "credentials", "; or ".join(kind["credentials"])
+    yield "", f"left out: from {', '.join(variables)}" if variables else "left out: none are sent"
+
+
+def _operation_facts(operation: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    optional = f" (+ {' '.join(operation['optional'])})" if operation["optional"] else ""
+    yield "request", f"{operation['method']} {operation['path']}"
+    yield "parameters", " ".join(operation["required"]) + optional
+    for state in sorted({*operation["states"].values(), *operation["rules"].values()}, key=list(State).index):
+        told = [raw for raw, means in operation["states"].items() if means == state]
+        told += [rule for rule, means in operation["rules"].items() if means == state]
+        yield state, ", ".join(told)
 
 
 def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:

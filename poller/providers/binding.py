@@ -158,7 +158,7 @@ class _Credentials:
             return NoCredentials()
         form = form_for(kind.signer, set(secrets))
         if form is None:
-            allowed = allowed_forms(kind.signer)
+            allowed = "; or ".join(allowed_forms(kind.signer))
             raise _UnfitError(Mistake(("credentials",), f"{' + '.join(secrets)}, {allowed} is allowed"))
         if any(secret.missing for secret in secrets.values()):
             return NoCredentials()

@@ -146,19 +146,26 @@ EndpointTemplate = Annotated[str, AfterValidator(_as_endpoint)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RuleModel(_Model):
     """One rule: its conditions, all of which must hold, and what they mean."""
 
     http: Texts = ()
+    """HTTP statuses, like 404 or 4xx. Without any: all of them, but a state only comes with a 2xx."""
     code: Texts = ()
+    """Error codes; * stands for anything."""
     header: str | None = None
+    """A header that must be there."""
     when: Find | None = None
+    """A JMESPath expression that must find something: not null, false or empty."""
     outcome: Outcome | None = None
+    """What the poll brought; answered: the status is looked up in the states."""
     state: State | None = None
+    """The state that the task is in, instead of an outcome."""
     again: bool = False
+    """Whether it is worth asking once more at once, with new credentials where these were refused."""
 
     @field_validator("http")
     @classmethod
@@ -181,38 +188,61 @@ class SubtasksModel(_Model):
     """Where the parts of a task stand: the list, and name and status of one part."""
 
     items: Find
+    """The list of parts."""
     name: Find = "name"
+    """Where a part has its name."""
     status: Find = "status"
+    """Where a part has its status, one of those in states."""
 
 
 class ErrorModel(_Model):
     """Where an error's code and message stand."""
 
     code: Find | None = None
+    """Where the error code stands."""
     message: Find | None = None
+    """Where its text for people stands."""
 
 
 class OperationModel(_Model):
     """How one kind of task is asked for, and how the answer is read."""
 
     about: str = ""
+    """What is watched, in a line."""
     method: Method = "GET"
+    """GET, or POST for an API that is asked with it. Asking must not change anything."""
     path: str
+    """The path behind the endpoint. Each {parameter} is one segment of it, percent-encoded, and required."""
     query: Templates = Field(default_factory=dict)
+    """Query parameters; a {parameter} in a value is optional, and without it the line is left out."""
     headers: Headers = Field(default_factory=dict)
+    """Headers of this operation, beside those of the kind; {parameters} as in query."""
     body: Body = None
+    """Sent as JSON with a POST. Texts in it may hold {parameters}; without theirs, members and items are left out."""
     status: Find
+    """Where the task's status stands in the answer (JMESPath, as are those below)."""
     missing: Find | None = None
+    """When this finds something, there is no such task."""
     outcomes: tuple[RuleModel, ...] = ()
+    """Rules that decide before the status is looked at."""
     states: Mapping[State, Statuses]
+    """The API's statuses, by state; any other status is unrecognized."""
     progress: Find | None = None
+    """How far it is."""
     progress_scale: Annotated[float, Field(gt=0)] = 100.0
+    """What the API calls all of it: 100, or 1 for a ratio."""
     message: Find | None = None
+    """A text for people, such as why it failed."""
     started_at: Find | None = None
+    """When it began: RFC 3339, or epoch seconds or milliseconds."""
     ended_at: Find | None = None
+    """When it ended."""
     duration: Find | None = None
+    """Seconds that it took, where the API tells that instead of an end."""
     run_id: Find | None = None
+    """What changes from one run to the next, where a task may run again."""
     subtasks: SubtasksModel | None = None
+    """The parts of the task."""
 
     @field_validator("path")
     @classmethod
@@ -262,35 +292,55 @@ class SpecModel(_Model):
     """What describes an API; the inline `spec:` of a provider in the config file."""
 
     fold_keys: bool = False
+    """Whether keys of answers are compared without case and underscores."""
     opaque: tuple[str, ...] = ()
+    """Keys whose values are the caller's own data: never folded, and read as JSON where they are JSON in a text."""
     headers: Headers = Field(default_factory=dict)
+    """Headers of every request; {parameters} in them are optional, and without theirs a header is left out."""
     http_status: Find | None = None
+    """Where the body tells another HTTP status than HTTP does."""
     time_unit: Literal["s", "ms"] | None = None
+    """What numbers of few digits are that stand for a time: s or ms."""
     request_id: Find | None = None
+    """Where the body has the id of the request."""
     request_id_header: str | None = None
+    """The header that has the id of the request."""
     retry_after_ms_header: str | None = None
+    """A header that asks for a pause, in milliseconds."""
     error: ErrorModel = ErrorModel()
+    """Where an error's code and message stand."""
     outcomes: tuple[RuleModel, ...] = ()
+    """Rules that decide where the status did not."""
     operations: Mapping[str, OperationModel] = Field(default_factory=dict)
+    """What may be asked for, by names of one's own."""
 
 
 class VariableModel(_Model):
     """The environment variable that a credential comes from where the config file has none."""
 
     env: Annotated[str, Field(min_length=1)]
+    """The variable's name."""
     optional: bool = False
+    """Whether it may be absent."""
 
 
 class KindModel(SpecModel):
     """A spec file: an API under a name of its own. All but `http` extend some other kind, `http` if they name none."""
 
     kind: Name
+    """Its name, for providers to refer to."""
     about: str = ""
+    """What it is, in a line."""
     source: str = ""
+    """The documents that it follows."""
     extends: str | None = None
+    """The kind that it adds to; http if none is named."""
     endpoint: EndpointTemplate | None = None
+    """https://host[:port][/prefix]; {region} in it is the provider's."""
     signer: SignerName | None = None
+    """How requests are signed; plain: credentials are sent as they are."""
     default_credentials: Mapping[str, VariableModel] = Field(default_factory=dict)
+    """Where credentials come from that the config file leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +495,12 @@ def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
         default_credentials=_default_credentials(line),
         operations={name: _compile_operation(name, operation, line) for name, operation in operations.items()},
     )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a spec file, for editors."""
+    schema = KindModel.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "spec of a kind of provider"}
 
 
 def _default_credentials(line: Iterable[KindModel]) -> Mapping[str, VariableModel]:

@@ -114,7 +114,8 @@ class _Reader:
         """Mistakes that only show when a kind is seen together with what it extends."""
         credentials = made.default_credentials
         if credentials and form_for(made.signer, set(credentials)) is None:
-            text = f"{' + '.join(credentials)}, {allowed_forms(made.signer)} is allowed with signer {made.signer}"
+            allowed = "; or ".join(allowed_forms(made.signer))
+            text = f"{' + '.join(credentials)}, {allowed} is allowed with signer {made.signer}"
             yield Mistake(("default_credentials",), text)
         if not made.operations and not any(self._parent(other) == made.name for other in self._named):
             text = "none, at least one operation is required in a kind that no other one extends"

@@ -52,9 +52,9 @@ def form_for(signer: str, keys: set[str]) -> Form | None:
     return next((f for f in FORMS[signer] if set(f.keys) <= keys <= {*f.keys, *f.optional}), None)
 
 
-def allowed_forms(signer: str) -> str:
-    """The forms that a signer takes, for people."""
-    return "; or ".join(form.text for form in FORMS[signer])
+def allowed_forms(signer: str) -> tuple[str, ...]:
+    """The forms that a signer takes, each for people."""
+    return tuple(form.text for form in FORMS[signer])
 
 
 class StaticSource:
