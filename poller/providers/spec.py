@@ -94,6 +94,12 @@ def _as_signer(name: str) -> str:
     return name
 
 
+def _as_reported(value: object) -> object:
+    if value not in REPORTED:
+        raise refusal(one_of(value, REPORTED))
+    return value
+
+
 def _as_endpoint(template: str) -> str:
     _check_template(template)
     if set(template_params(template)) - {"region"}:
@@ -139,8 +145,10 @@ Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
 Headers = Annotated[Templates, AfterValidator(_as_headers)]
 Find = Annotated[str, AfterValidator(_as_expression)]
 """A JMESPath expression into the answer."""
-Method = Annotated[str, PlainValidator(_as_method), WithJsonSchema({"enum": _METHODS})]
+Method = Annotated[str, PlainValidator(_as_method), WithJsonSchema({"enum": [*_METHODS]})]
 Body = Annotated[Any, PlainValidator(_as_body), WithJsonSchema({"type": ["object", "array"]})]
+Reported = Annotated[State, BeforeValidator(_as_reported)]
+"""A state that an answer can tell."""
 SignerName = Annotated[str, AfterValidator(_as_signer), WithJsonSchema({"enum": sorted(SIGNERS)})]
 EndpointTemplate = Annotated[str, AfterValidator(_as_endpoint)]
 
@@ -162,7 +170,7 @@ class RuleModel(_Model):
     """A JMESPath expression that must find something: not null, false or empty."""
     outcome: Outcome | None = None
     """What the poll brought; answered: the status is looked up in the states."""
-    state: State | None = None
+    state: Reported | None = None
     """The state that the task is in, instead of an outcome."""
     again: bool = False
     """Whether it is worth asking once more at once, with new credentials where these were refused."""
@@ -177,8 +185,8 @@ class RuleModel(_Model):
 
     @model_validator(mode="after")
     def _verdict(self) -> "RuleModel":
-        if self.state is not None and (self.state not in REPORTED or self.outcome not in (None, Outcome.ANSWERED)):
-            raise refusal(f"state {self.state} beside outcome {self.outcome}; a state is one that a provider reports")
+        if self.state is not None and self.outcome not in (None, Outcome.ANSWERED):
+            raise refusal(f"state {self.state} beside outcome {self.outcome}, one of them is allowed")
         if self.state is None and self.outcome is None:
             raise refusal("no verdict, an outcome or a state is needed")
         return self
@@ -225,7 +233,7 @@ class OperationModel(_Model):
     """When this finds something, there is no such task."""
     outcomes: tuple[RuleModel, ...] = ()
     """Rules that decide before the status is looked at."""
-    states: Mapping[State, Statuses]
+    states: Mapping[Reported, Statuses]
     """The API's statuses, by state; any other status is unrecognized."""
     progress: Find | None = None
     """How far it is."""
@@ -261,11 +269,9 @@ class OperationModel(_Model):
 
     @field_validator("states")
     @classmethod
-    def _reported(cls, value: Mapping[State, tuple[Any, ...]]) -> Mapping[State, tuple[Any, ...]]:
+    def _unambiguous(cls, value: Mapping[State, tuple[Any, ...]]) -> Mapping[State, tuple[Any, ...]]:
         seen: dict[str, State] = {}
         for state, statuses in value.items():
-            if state not in REPORTED:
-                raise refusal(f"{state}, one of {', '.join(sorted(REPORTED))} is allowed")
             for status in statuses:
                 text = status_text(status)
                 if text is None:
