@@ -60,7 +60,7 @@ def check_spec(spec: str, answers: Path | None, config: Path | None) -> None:
         return
     verdicts = [case.check() for case in read_cases(answers, kind)]
     tables.print_verdicts(verdicts)
-    wrong = sum(bool(verdict.differences) for verdict in verdicts)
+    wrong = sum(not verdict.is_right for verdict in verdicts)
     if wrong:
         sys.stderr.write(f"poller: {wrong} of {len(verdicts)} answers are not read as expected\n")
         raise typer.Exit(2)

@@ -21,6 +21,10 @@ from poller.providers.binding import Binding
 from poller.providers.client import build_request
 from poller.providers.recorded import Verdict
 
+_GAP = 2
+"""Blanks between two columns."""
+_NARROWEST = 20
+"""Characters of the last column that are shown on the narrowest terminal."""
 _STYLES = {
     "succeeded": "green",
     "answered": "green",
@@ -52,12 +56,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) ->
 
 
 def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    """With colours. Only the last column gives way where the terminal is too narrow: rich would leave others out."""
+    *fixed, last = widths
+    taken = sum(fixed) + _GAP * len(fixed)
+    columns = [*fixed, min(last, max(Console().width - taken, _NARROWEST))]
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for name, width in zip(lines[0], [*widths[:-1], None], strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
+    for name, width in zip(lines[0], columns, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
     for cells in lines[1:]:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=taken + columns[-1]).print(table)
 
 
 def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
@@ -143,8 +151,8 @@ def print_verdicts(verdicts: Iterable[Verdict]) -> None:
                 v.case.model.title,
                 v.case.model.expect,
                 v.got,
-                "NO" if v.differences else "yes",
-                "; ".join((*v.differences, v.seen.rule or "")),
+                "yes" if v.is_right else "NO",
+                v.reason,
             )
             for v in verdicts
         ),

@@ -142,7 +142,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was read in an answer, and where it is not what was expected, in words."""
+    """What was read in an answer; ``differences`` is what of it, beside state or outcome, is not as expected."""
 
     case: Case
     seen: Observation
@@ -152,6 +152,17 @@ class Verdict:
     def got(self) -> str:
         """The state that was read, else the outcome."""
         return self.seen.state or self.seen.outcome
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all of it is as expected."""
+        return self.got == self.case.model.expect and not self.differences
+
+    @property
+    def reason(self) -> str:
+        """In what way it is not as expected, and why it was read so."""
+        told = self.seen.rule if self.is_right or self.seen.state else self.seen.message
+        return "; ".join((*self.differences, told or ""))
 
 
 def read_cases(folder: Path, kind: Kind) -> tuple[Case, ...]:
@@ -240,9 +251,6 @@ def _encoded(body: object) -> bytes:
 
 def _differences(case: CaseModel, seen: Observation) -> Iterator[str]:
     """Where ``seen`` is not what the case tells, in words; what the case leaves out may be anything."""
-    got = seen.state or seen.outcome
-    if got != case.expect:
-        yield f"{got}, not {case.expect}"
     for name, attribute in _COMPARED.items():
         if name in case.model_fields_set:
             wanted, there = getattr(case, name), getattr(seen, attribute)

@@ -35,7 +35,7 @@ def test_every_spec_reads_its_recorded_answers(name: str) -> None:
     """As `poller check --spec` finds; for each operation there are some."""
     kind, folder = RECORDED[name]
     verdicts = [case.check() for case in read_cases(folder, kind)]
-    assert [(v.case.model.title, v.differences) for v in verdicts if v.differences] == []
+    assert [(v.case.model.title, v.got, v.reason) for v in verdicts if not v.is_right] == []
     assert {v.case.operation.name for v in verdicts} == set(kind.operations)
 
 
@@ -132,14 +132,16 @@ def test_an_answer_is_read_as_expected_or_told_to_differ(tmp_path: Path) -> None
             "code": "not_found",
         },
     )
-    assert (right.differences, right.got) == ((), "running")
+    assert (right.is_right, right.got, right.reason) == (True, "running", "status in_progress is running")
+    assert not wrong.is_right
     assert wrong.differences == (
         "raw_status 'in_progress', not none",
         "progress 40, not 41",
         "message none, not 'late'",
         "ended_at none, not 2026-11-21T12:00:00.000Z",
     )
-    assert other.differences == ("rejected, not missing", "code 'gone', not 'not_found'")
+    assert (other.is_right, other.got) == (False, "rejected")
+    assert other.reason == "code 'gone', not 'not_found'; HTTP 404, gone, Gone."
 
 
 def test_an_answer_may_be_anything(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_an_answer_may_be_anything(tmp_path: Path) -> None:
         page_html=b"<html>\xff",
         long_bin=b" " * (LONGEST_BODY + 1),
     )
-    assert [verdict.differences for verdict in verdicts] == [()] * 7
+    assert [verdict.is_right for verdict in verdicts] == [True] * 7
     assert [verdict.case.model.title for verdict in verdicts][-2:] == ["HTTP 200", "too long"]
 
 
@@ -176,7 +178,8 @@ def test_an_answer_comes_when_its_date_says(tmp_path: Path) -> None:
         {"http": 429, "headers": headers, "expect": "throttled", "retry_after_seconds": 60},
         {"http": 401, "headers": {"Date": date}, "expect": "unauthorized", "message": "HTTP 401"},
     )
-    assert (throttled.differences, refused.differences) == ((), ())
+    assert throttled.is_right
+    assert refused.is_right
 
 
 WRONG: list[tuple[str, str, list[str]]] = [
