@@ -28,6 +28,7 @@ from poller.emit.metrics import Metrics
 from poller.protocols import Clock, Emitter
 from poller.providers.binding import Binding, bind, check
 from poller.providers.diagnosis import UNASKED, Diagnosis, asked_with, diagnose
+from poller.providers.spec import Kind
 from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
@@ -105,6 +106,7 @@ class Daemon:
         emitters: Sequence[Emitter] = (),
     ) -> None:
         self._loaded = loaded
+        self._kinds: Mapping[str, Kind] = {}
         self._load = load
         self._stamp = filewatch.stamp(self._sources)
         self._logger = logger
@@ -169,7 +171,9 @@ class Daemon:
             await self._store.open()
             listen = await self._listen(stack)
             await self._committer.recover()
-            await self._apply(self._loaded, {}, bind(self._loaded, self._env))
+            bindings = bind(self._loaded, self._env)
+            self._kinds = {name: binding.kind for name, binding in bindings.items()}
+            await self._apply(self._loaded, {}, bindings)
             self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)
             self._notifier.ready(self._summary())
             self._started.set()
@@ -234,11 +238,16 @@ class Daemon:
     async def _switch(self, loaded: Loaded) -> Diff:
         """Goes over from the config in force to another one."""
         before, bindings = self._loaded, bind(loaded, self._env)
-        renewed = {name: b for name, b in bindings.items() if _connection(before, name) != _connection(loaded, name)}
+        kinds = {name: binding.kind for name, binding in bindings.items()}
+        renewed = {
+            name: binding
+            for name, binding in bindings.items()
+            if _connection(before, self._kinds, name) != _connection(loaded, kinds, name)
+        }
         changes = await self._apply(loaded, before.entries, renewed)
         self.scheduler.retire(before.settings.providers.keys() - loaded.settings.providers.keys())
         self.scheduler.show(_retention(loaded.settings.retention))
-        self._loaded = loaded
+        self._loaded, self._kinds = loaded, kinds
         return changes
 
     async def _apply(self, loaded: Loaded, before: Mapping[str, Entry], bindings: Mapping[str, Binding]) -> Diff:
@@ -338,10 +347,10 @@ def _shown_store(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _connection(loaded: Loaded, provider: str) -> tuple[object, ...] | None:
+def _connection(loaded: Loaded, kinds: Mapping[str, Kind], provider: str) -> tuple[object, ...] | None:
     """Everything that the connection to a provider is made of; None for a provider that is not there."""
     settings = loaded.settings.providers.get(provider)
-    return None if settings is None else (settings, loaded.settings.policy(provider))
+    return None if settings is None else (settings, kinds[provider], loaded.settings.policy(provider))
 
 
 def _fixed(loaded: Loaded, key: str) -> object:

@@ -12,12 +12,14 @@ from poller.app import load_config, poll_once, probe_once, stored_changes
 from poller.cli import tables
 from poller.cli.daemon_api import Access, configured_address, fetch_tasks
 from poller.cli.explanation import explanation_json, print_explanations
+from poller.cli.kinds import check_spec
 from poller.cli.options import AsJson, ConfigPath, run_async
 from poller.config.loading import Loaded, json_schema
 from poller.domain.errors import ConfigError, PollerError
 from poller.domain.observation import Outcome
 from poller.emit.logs import configure_logging
 from poller.providers.binding import bind
+from poller.providers.spec import json_schema as spec_schema
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +31,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    config: ConfigPath,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The config file; not needed beside --spec."),
+    ] = None,
     skip_secrets: Annotated[
         bool, typer.Option("--skip-secrets", help="Secrets that cannot be had are no mistake, for CI.")
     ] = False,
@@ -39,6 +44,12 @@ def check(
     probe: Annotated[
         bool, typer.Option("--probe", help="Also ask each provider once, for one of its tasks, and tell how it does.")
     ] = False,
+    spec: Annotated[
+        str | None, typer.Option(metavar="FILE|KIND", help="Check this spec file, or the spec of this kind, instead.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Test the spec against the recorded answers in this folder.")
+    ] = None,
 ) -> None:
     """Check config, provider specs and watchlist offline, and print what would be watched.
 
@@ -46,9 +57,19 @@ def check(
 
     Every mistake is told at once, one a line: FILE:LINE: KEY.PATH: what was found, what is allowed.
     Exit status 2 if there are any; with --probe, a connection that does not work is one.
+
+    --spec FILE --answers DIR tests a spec against recorded answers, those in DIR/OPERATION/cases.yaml.
+    Exit status 2 if one of them is not read as expected.
     """
-    if probe and (skip_secrets or diff):
+    if answers is not None and spec is None:
+        raise typer.BadParameter("it needs --spec beside it", param_hint="'--answers'")
+    if probe and (skip_secrets or diff or spec):
         raise typer.BadParameter("--probe: it needs the secrets and all of the watchlist; leave the other options away")
+    if spec is not None:
+        check_spec(spec, answers, config)
+        return
+    if config is None:
+        raise typer.BadParameter("missing, without --spec it is required", param_hint="'-c' / '--config'")
     loaded = load_config(config, skip_secrets)
     if diff:
         tables.print_changes(run_async(lambda: stored_changes(loaded)))
@@ -117,12 +138,15 @@ def status(
         tables.print_status(tasks)
 
 
-def schema() -> None:
+def schema(
+    spec: Annotated[bool, typer.Option("--spec", help="That of spec files instead.")] = False,
+) -> None:
     """Print the JSON Schema of the config file, for editors.
 
     Example: poller schema > poller.schema.json
     """
-    sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n")
+    described = spec_schema() if spec else json_schema()
+    sys.stdout.write(orjson.dumps(described, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def _probe(loaded: Loaded) -> None:

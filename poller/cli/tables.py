@@ -15,11 +15,17 @@ from poller.config.watchlist import Diff
 from poller.domain.durations import format_duration
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation
+from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.providers.binding import Binding
 from poller.providers.client import build_request
 from poller.providers.diagnosis import Diagnosis
+from poller.providers.recorded import Verdict
 
+_GAP = 2
+"""Blanks between two columns."""
+_NARROWEST = 20
+"""Characters of the last column that are shown on the narrowest terminal."""
 STYLES = {
     "ok": "green",
     "succeeded": "green",
@@ -35,6 +41,7 @@ STYLES = {
     "throttled": "yellow",
     "unreachable": "red",
     "unauthorized": "bold red",
+    "NO": "bold red",
 }
 
 
@@ -54,14 +61,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], fo
 
 
 def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int], folded: bool) -> None:
+    """With colours. Only the last column gives way where the terminal is too narrow: rich would leave others out."""
+    *fixed, last = widths
+    taken = sum(fixed) + _GAP * len(fixed)
+    columns = [*fixed, min(last, max(Console().width - taken, _NARROWEST))]
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    *names, last = lines[0]
-    for name, width in zip(names, widths[:-1], strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
-    table.add_column(last, no_wrap=not folded, overflow="fold" if folded else "ellipsis")
+    for name, width in zip(lines[0][:-1], fixed, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    table.add_column(lines[0][-1], no_wrap=not folded, overflow="fold" if folded else "ellipsis", width=columns[-1])
     for cells in lines[1:]:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=taken + columns[-1]).print(table)
 
 
 def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
@@ -125,6 +135,65 @@ def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
             for task in tasks
         ),
     )
+
+
+def print_kinds(kinds: Iterable[Mapping[str, Any]]) -> None:
+    """The kinds of providers, as `describe` tells them."""
+    print_table(
+        ("kind", "about", "operations"),
+        ((kind["kind"], kind["about"], " ".join(op["operation"] for op in kind["operations"])) for kind in kinds),
+    )
+
+
+def print_kind(kind: Mapping[str, Any]) -> None:
+    """One kind of provider: what goes into the config file, and what its answers mean."""
+    _print_facts(kind["kind"], kind["about"], _kind_facts(kind))
+    for operation in kind["operations"]:
+        sys.stdout.write("\n")
+        _print_facts(operation["operation"], operation["about"], _operation_facts(operation))
+
+
+def print_verdicts(verdicts: Iterable[Verdict]) -> None:
+    """What was read in recorded answers, how it differs from what was expected, and why it means what it means."""
+    print_table(
+        ("operation", "answer", "expected", "got", "ok", "because of"),
+        (
+            (
+                v.case.operation.name,
+                v.case.model.title,
+                v.case.model.expect,
+                v.got,
+                "yes" if v.is_right else "NO",
+                v.reason,
+            )
+            for v in verdicts
+        ),
+    )
+
+
+def _print_facts(name: str, about: str, facts: Iterable[tuple[str, str]]) -> None:
+    sys.stdout.write(f"{name}: {about}\n" if about else f"{name}\n")
+    sys.stdout.write("".join(f"  {key:<12} {text}\n" for key, text in facts if text))
+
+
+def _kind_facts(kind: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    variables = [v["env"] + (" (optional)" if v["optional"] else "") for v in kind["default_credentials"].values()]
+    yield "source", kind["source"]
+    yield "extends", " > ".join(kind["extends"])
+    yield "endpoint", kind["endpoint"] or "none, it must be given"
+    yield "signer", kind["signer"]
+    yield "credentials", "; or ".join(kind["credentials"])
+    yield "", f"left out: from {', '.join(variables)}" if variables else "left out: none are sent"
+
+
+def _operation_facts(operation: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    optional = f" (+ {' '.join(operation['optional'])})" if operation["optional"] else ""
+    yield "request", f"{operation['method']} {operation['path']}"
+    yield "parameters", " ".join(operation["required"]) + optional
+    for state in sorted({*operation["states"].values(), *operation["rules"].values()}, key=list(State).index):
+        told = [raw for raw, means in operation["states"].items() if means == state]
+        told += [rule for rule, means in operation["rules"].items() if means == state]
+        yield state, ", ".join(told)
 
 
 def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:

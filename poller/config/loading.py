@@ -26,7 +26,8 @@ from poller.config.settings import (
     Web,
     parse_settings,
 )
-from poller.config.textfile import reason
+from poller.config.specfiles import find_specs
+from poller.config.textfile import reason, shown_name
 from poller.config.values import Surroundings
 from poller.config.watchlist import (
     Collected,
@@ -57,13 +58,15 @@ class ConfigFile(Settings):
 class Loaded:
     """A config that was loaded: with entries merged with their provider's parameters and every schedule above them.
 
-    ``files`` are those that were read, ``folders`` those that patterns look in: where changes may change the config.
+    ``files`` are those that were read, ``folders`` those that were looked in: where changes may change the config.
+    ``specs`` are the spec files, as they stand.
     """
 
     settings: Settings
     entries: dict[str, Entry]
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
+    specs: tuple[Document, ...] = field(repr=False)
     _document: Document = field(repr=False)
     _places: Places = field(repr=False)
 
@@ -99,19 +102,26 @@ def load(
     ``check`` is handed what has no mistakes, even when something else has; what it finds is told with the rest. With
     ``skip_secrets`` a secret that cannot be had is no mistake. ``env`` is what secrets and the paths to them refer to.
     """
-    document = read_yaml(path, _shown(str(path)))
+    document = read_yaml(path, shown_name(str(path)))
     if not isinstance(document.data, dict):
         raise ConfigError(document.problems or [_no_mapping(document)])
     # Absolute, for files are read again later, and who knows in which folder the process is then.
     top = _read_top(document.data, Surroundings(path.parent.absolute(), env), skip_secrets)
     included = _find(top.include, path)
-    collected, problems = _collect(top, TaskFile(document.file, _shown(path.name), document.lines), included.files)
-    files = (path, *(file.path for file in included.files))
-    # The document goes on without its data, which has literal secrets in it.
+    specs = find_specs(top.provider_specs, path.parent)
+    collected, problems = _collect(top, TaskFile(document.file, shown_name(path.name), document.lines), included.files)
+    files = (path, *(file.path for file in included.files), *specs.files)
     loaded = Loaded(
-        top.settings, collected.entries, files, included.folders, replace(document, data=None), collected.places
+        settings=top.settings,
+        entries=collected.entries,
+        files=files,
+        folders=(*included.folders, *specs.folders),
+        specs=specs.documents,
+        # It goes on without its data, which has literal secrets in it.
+        _document=replace(document, data=None),
+        _places=collected.places,
     )
-    located = [document.problem(wrong.path, wrong.text) for wrong in (*top.wrong, *included.wrong)]
+    located = [document.problem(wrong.path, wrong.text) for wrong in (*top.wrong, *included.wrong, *specs.wrong)]
     every = [*document.problems, *located, *problems, *collected.problems, *check(loaded)]
     if every:
         raise ConfigError(every)
@@ -149,6 +159,7 @@ class _Top:
     settings: Settings
     tasks: object
     include: tuple[tuple[int, str], ...]
+    provider_specs: tuple[tuple[int, str], ...]
     reader: EntryReader
     wrong: tuple[Mistake, ...]
 
@@ -169,7 +180,9 @@ def _read_top(data: Mapping[str, object], around: Surroundings, skip_secrets: bo
     settings = _without(settings, {str(path[1]) for path in spoilt if path[0] == "providers" and len(path) > 1})
     trust = all(path[0] != "schedule" for path in spoilt)
     reader = EntryReader(settings, _invalid(data, settings), trust)
-    return _Top(settings, tasks, _positions(data, settings), reader, (*wrong, *contradictions, *unresolved))
+    include = _positions(data.get("include"), settings.include)
+    specs = _positions(data.get("provider_specs"), settings.provider_specs)
+    return _Top(settings, tasks, include, specs, reader, (*wrong, *contradictions, *unresolved))
 
 
 def _is_doubtful(contradiction: KeyPath, spoilt: Iterable[KeyPath]) -> bool:
@@ -183,11 +196,10 @@ def _without(settings: Settings, providers: Collection[str]) -> Settings:
     return settings.model_copy(update={"providers": kept})
 
 
-def _positions(data: Mapping[str, object], settings: Settings) -> tuple[tuple[int, str], ...]:
-    """The patterns under ``include`` with their positions in the file, which may have others that are mistakes."""
-    include = data.get("include")
-    items = enumerate(include) if isinstance(include, list) else ()
-    return tuple((index, item) for index, item in items if item in settings.include)
+def _positions(written: object, right: Collection[str]) -> tuple[tuple[int, str], ...]:
+    """The ``right`` items of a list with their positions in the file, which may have others that are mistakes."""
+    items = enumerate(written) if isinstance(written, list) else ()
+    return tuple((index, item) for index, item in items if item in right)
 
 
 def _invalid(data: Mapping[str, object], settings: Settings) -> frozenset[str] | None:
@@ -258,12 +270,7 @@ def _collect(top: _Top, own: TaskFile, included: Iterable[_File]) -> tuple[Colle
     collector.add(own, numbered(top.tasks))
     problems: list[Problem] = []
     for file in included:
-        read = read_tasks(file.path, _shown(str(file.path)), _shown(file.name))
+        read = read_tasks(file.path, shown_name(str(file.path)), shown_name(file.name))
         collector.add(read.file, read.tasks)
         problems += read.problems
     return collector.collected(), problems
-
-
-def _shown(name: str) -> str:
-    """A file's name on one line, and in text that UTF-8 can carry."""
-    return "".join(character if character.isprintable() else "?" for character in name)

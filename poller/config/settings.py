@@ -139,7 +139,7 @@ class Provider(Section):
     """A connection to a provider's API. Its kind's spec says which operations, parameters and credentials there are."""
 
     kind: Given
-    """Which API it speaks: a built-in one, or http with a spec of your own."""
+    """Which API it speaks: a built-in one, one of your own from provider_specs, or http with a spec right here."""
     region: Region = None
     """The vendor's region, from which the endpoint follows."""
     endpoint: Endpoint = None
@@ -189,6 +189,8 @@ class Settings(Section):
     """How long transitions, and tasks no longer watched, stay in the store."""
     providers: dict[Name, Provider] = Field(default_factory=dict)
     """The connections to providers, by names of your own."""
+    provider_specs: list[Given] = Field(default_factory=list)
+    """Files that describe APIs, or folders of such files (`*.yaml`): kinds of your own, for providers to name."""
     include: list[Given] = Field(default_factory=list)
     """More files, or patterns of their names: `.yaml` with a list under `tasks`, `.jsonl` with one task a line."""
 

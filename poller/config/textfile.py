@@ -63,6 +63,11 @@ def holds_control(text: str) -> bool:
     return not text.isprintable() and _CONTROL.search(text) is not None
 
 
+def shown_name(name: str) -> str:
+    """A file's name on one line, and in text that UTF-8 can carry."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines of ``text`` with their numbers from 1, one at a time, so that a large text is not held twice."""
     number, start = 1, 0

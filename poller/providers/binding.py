@@ -15,13 +15,14 @@ from poller.config.wording import Mistake, mistakes, one_of
 from poller.domain.errors import Problem
 from poller.domain.task import Entry
 from poller.protocols import Clock
-from poller.providers.catalog import ANY_HTTP, builtin_kinds, inline_kind
+from poller.providers.catalog import ANY_HTTP, inline_kind
 from poller.providers.client import HttpProvider
 from poller.providers.credentials.source import CredentialSource, NoCredentialsError
-from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
+from poller.providers.credentials.static import NoCredentials, StaticSource, allowed_forms, form_for
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
-from poller.providers.spec import Kind, SpecError, SpecModel, fill
+from poller.providers.spec import Kind, SpecModel, fill, template_params
+from poller.providers.specfiles import Kinds, all_kinds
 from poller.providers.transport import HttpTransport
 
 
@@ -57,11 +58,13 @@ class Binding:
 
 
 def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: bool = False) -> Iterator[Problem]:
-    """Every mistake in providers and entries that only their kinds' specs can tell."""
+    """Every mistake in spec files, and those in providers and entries that only their kinds' specs can tell."""
+    known = all_kinds(loaded.specs)
+    yield from known.problems
     kinds: dict[str, Kind] = {}
     for name, provider in loaded.settings.providers.items():
         try:
-            kinds[name] = _kind(provider)
+            kinds[name] = _kind(provider, known)
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
@@ -77,11 +80,13 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
 
 def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Binding]:
     """The providers of a config that `check` found no mistake in, by name."""
-    return {name: _bind(name, provider, env) for name, provider in loaded.settings.providers.items()}
+    known = all_kinds(loaded.specs)
+    return {
+        name: _bind(name, provider, _kind(provider, known), env) for name, provider in loaded.settings.providers.items()
+    }
 
 
-def _bind(name: str, provider: Provider, env: Mapping[str, str]) -> Binding:
-    kind = _kind(provider)
+def _bind(name: str, provider: Provider, kind: Kind, env: Mapping[str, str]) -> Binding:
     credentials = _Credentials(env, skip_missing=True)(provider, kind)
     return Binding(name, provider, kind, _endpoint(provider, kind), credentials)
 
@@ -90,16 +95,17 @@ def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]
     return (loaded.problem(("providers", name, *wrong.path), wrong.text) for wrong in error.wrong)
 
 
-def _kind(provider: Provider) -> Kind:
-    kinds = builtin_kinds()
-    if provider.kind not in kinds:
-        raise _UnfitError(Mistake(("kind",), one_of(provider.kind, kinds)))
+def _kind(provider: Provider, kinds: Kinds) -> Kind:
+    if provider.kind not in kinds.known:
+        if kinds.may_be_spoilt(provider.kind):
+            raise _UnfitError
+        raise _UnfitError(Mistake(("kind",), one_of(provider.kind, kinds.known)))
     if provider.kind != ANY_HTTP:
         if provider.spec is not None:
             raise _UnfitError(
                 Mistake(("spec",), f"a spec beside kind {provider.kind}, one is allowed for kind {ANY_HTTP}")
             )
-        return kinds[provider.kind]
+        return kinds.known[provider.kind]
     if provider.spec is None:
         raise _UnfitError(Mistake(("spec",), f"missing, kind {ANY_HTTP} requires the operations that are asked for"))
     return _inline_kind(provider.spec)
@@ -112,8 +118,6 @@ def _inline_kind(spec: Mapping[str, Any]) -> Kind:
         raise _UnfitError(
             *(Mistake(("spec", *wrong.path), wrong.text) for wrong in mistakes(error, SpecModel))
         ) from None
-    except SpecError as error:
-        raise _UnfitError(Mistake(("spec", *error.key), str(error))) from None
     if not kind.operations:
         raise _UnfitError(Mistake(("spec", "operations"), "none, at least one operation is required"))
     return kind
@@ -124,9 +128,9 @@ def _endpoint(provider: Provider, kind: Kind) -> URL:
         return URL(provider.endpoint, encoded=True)
     if kind.endpoint is None:
         raise _UnfitError(Mistake(("endpoint",), f"missing, kind {kind.name} requires it"))
-    if provider.region is None:
+    if provider.region is None and template_params(kind.endpoint):
         raise _UnfitError(Mistake(("region",), f"missing, kind {kind.name} requires a region or an endpoint"))
-    return URL(fill(kind.endpoint, {"region": provider.region}), encoded=True)
+    return URL(fill(kind.endpoint, {"region": provider.region or ""}), encoded=True)
 
 
 def _unknown_params(provider: Provider, kind: Kind) -> None:
@@ -155,7 +159,7 @@ class _Credentials:
             return NoCredentials()
         form = form_for(kind.signer, set(secrets))
         if form is None:
-            allowed = "; or ".join(form.text for form in FORMS[kind.signer])
+            allowed = "; or ".join(allowed_forms(kind.signer))
             raise _UnfitError(Mistake(("credentials",), f"{' + '.join(secrets)}, {allowed} is allowed"))
         if any(secret.missing for secret in secrets.values()):
             return NoCredentials()
@@ -169,10 +173,10 @@ class _Credentials:
     def _default(self, kind: Kind) -> dict[str, Secret]:
         written = kind.default_credentials
         secrets = {
-            key: Secret.from_env(raw["env"], self._env, raw.get("optional", False)) for key, raw in written.items()
+            key: Secret.from_env(variable.env, self._env, variable.optional) for key, variable in written.items()
         }
         if any(secret.missing for secret in secrets.values()) and not self._skip_missing:
-            names = ", ".join(written[key]["env"] for key, secret in secrets.items() if secret.missing)
+            names = ", ".join(written[key].env for key, secret in secrets.items() if secret.missing)
             raise _UnfitError(
                 Mistake(("credentials",), f"missing, required here or in the environment (not set: {names})")
             )

@@ -6,8 +6,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from poller.config.yamlfile import parse_yaml
 from poller.providers.spec import Kind, KindModel, SpecModel, compile_kind
 
 ANY_HTTP = "http"
@@ -19,7 +18,7 @@ def builtin_models() -> Mapping[str, KindModel]:
     """The spec files that come with poller, by kind."""
     folder = resources.files("poller.providers") / "specs"
     texts = (item.read_text("utf-8") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    models = (KindModel.model_validate(yaml.safe_load(text)) for text in texts)
+    models = (KindModel.model_validate(parse_yaml(text, "").data) for text in texts)
     return MappingProxyType({model.kind: model for model in models})
 
 
@@ -32,7 +31,7 @@ def builtin_kinds() -> Mapping[str, Kind]:
 
 
 def inline_kind(raw: Mapping[str, Any]) -> Kind:
-    """The kind that a `spec:` in the config file describes. Raises pydantic's ValidationError or SpecError."""
+    """The kind that a `spec:` in the config file describes. Raises pydantic's ValidationError."""
     spec = SpecModel.model_validate(raw)
     model = KindModel(kind=ANY_HTTP, **{name: getattr(spec, name) for name in spec.model_fields_set})
     return compile_kind(model, [builtin_models()[ANY_HTTP]])

@@ -4,6 +4,7 @@ See `poller.providers.spec` for the order of the rules.
 """
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -224,7 +225,7 @@ class _Reading:
 
     def _clock_remark(self, outcome: Outcome) -> str:
         """Signatures are refused when the clocks differ by 15 minutes: worth saying before anyone doubts the key."""
-        sent = http_date(self._reply.headers.get("Date"))
+        sent = parse_http_date(self._reply.headers.get("Date"))
         if outcome is not Outcome.UNAUTHORIZED or sent is None or abs(self._now - sent) < 60:
             return ""
         ahead = "ahead of" if self._now > sent else "behind"
@@ -279,7 +280,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     seconds = _number(value)
     if seconds is not None:
         return max(0.0, seconds)
-    until = http_date(value)
+    until = parse_http_date(value)
     return None if until is None else max(0.0, until - now)
 
 
@@ -293,8 +294,14 @@ def cut(text: str | None, longest: int) -> str | None:
 
 
 def _parse(body: bytes | None) -> object:
+    """The JSON in ``body``; None where there is none.
+
+    A byte order mark is skipped (RFC 8259, section 8.1). Half a surrogate pair, a number past all bounds and NaN are
+    not JSON that all would read alike (RFC 7493, sections 2.1 and 2.2): no guess is made at such an answer, it is told
+    to be unreadable, and the task goes on as it was.
+    """
     try:
-        return orjson.loads(body or b"")
+        return orjson.loads((body or b"").removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return None
 
@@ -328,8 +335,8 @@ def _rfc3339(value: object) -> float | None:
         return None
 
 
-def http_date(value: str | None) -> float | None:
-    """Epoch seconds of an HTTP date (RFC 9110, 5.6.7); None for nothing, and for what is none."""
+def parse_http_date(value: str | None) -> float | None:
+    """Epoch seconds of an HTTP date (RFC 9110, 5.6.7); None for what is none."""
     if value is None:
         return None
     try:

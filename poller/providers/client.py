@@ -4,6 +4,7 @@ There is no retry here, the schedule is the only one; but what a spec's rule cal
 more at once: with other credentials where those were refused, if there are any.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from poller.providers.explain import explain_reply, explain_silence
 from poller.providers.redaction import redacted
 from poller.providers.request import Request, encode_segment
 from poller.providers.signing import Signer
-from poller.providers.spec import Operation, fill, template_params
+from poller.providers.spec import Json, Operation, fill, fill_body, template_params
 from poller.providers.transport import NotBroughtError, Transport
 
 _NOT_SENT = "nothing was sent"
@@ -40,7 +41,12 @@ def build_request(operation: Operation, endpoint: URL, params: Mapping[str, str]
         path=endpoint.raw_path.rstrip("/") + fill(operation.path, params, encode_segment),
         query=tuple(_filled(operation.query, params).items()),
         headers=_filled(operation.headers, params),
+        body=b"" if operation.body is None else _encoded(fill_body(operation.body, params)),
     )
+
+
+def _encoded(body: Json) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _filled(templates: Mapping[str, str], params: Mapping[str, str]) -> dict[str, str]:

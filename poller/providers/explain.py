@@ -4,7 +4,7 @@ The judging is not done a second way: `classify.retrace` goes through the very s
 """
 
 from poller.domain.explanation import Explanation, Trial
-from poller.providers.classify import cut, http_date, retrace
+from poller.providers.classify import cut, parse_http_date, retrace
 from poller.providers.credentials.forms import Credentials
 from poller.providers.redaction import unmasked
 from poller.providers.request import Reply, Request
@@ -31,7 +31,7 @@ def explain_reply(
         trials=tuple(_clean(trial, credentials) for trial in retrace(operation, reply, at)),
         request=_request_line(request, credentials),
         http_status=reply.status,
-        server_time=http_date(reply.headers.get("Date")),
+        server_time=parse_http_date(reply.headers.get("Date")),
         content_type=_shown(reply.headers.get("Content-Type"), credentials),
         answer=_answer(reply.body, credentials),
     )

@@ -11,13 +11,15 @@ from typing import Any, Protocol, cast
 
 import jmespath
 import orjson
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import IncompleteExpressionError, JMESPathError, LexerError
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _DEEPEST = 64
 """Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
+_SHOWN = 10
+"""Characters that a mistake shows from where an expression goes wrong."""
 _CHAINS = ("subexpression", "index_expression")
 """The nodes of a syntax tree whose children each look into what the one before found."""
 _PROJECTIONS = ("pipe", "projection", "value_projection", "filter_projection")
@@ -114,11 +116,21 @@ def compile_expression(text: str, folding: Folding) -> Expression:
     try:
         parsed = jmespath.compile(text)
     except JMESPathError as error:
-        raise ValueError(f"no JMESPath expression: {' '.join(str(error).split())}") from error
+        raise ValueError(f"no JMESPath expression: {_complaint(text, error)}") from error
     written = cast("dict[str, Any]", parsed.parsed)
     _check_functions(written)
     tree: Any = _fold_fields(written, folding)
     return _Search(ParsedResult(text, tree))
+
+
+def _complaint(text: str, error: JMESPathError) -> str:
+    """Where ``text`` goes wrong; JMESPath's own words are about its parser."""
+    if not text:
+        return "it is empty"
+    position = error.lexer_position if isinstance(error, LexerError) else getattr(error, "lex_position", len(text))
+    if isinstance(error, IncompleteExpressionError) or position >= len(text):
+        return "it ends too early"
+    return f"it goes wrong at column {position + 1}, {text[position:][:_SHOWN]!r}"
 
 
 def _check_functions(node: dict[str, Any]) -> None:

@@ -9,17 +9,32 @@ How an answer is judged, in this order, and the first rule that matches decides:
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from poller.config.wording import found, refusal
+from poller.config.values import Endpoint, Name
+from poller.config.wording import found, kind, one_of, refusal
 from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
 from poller.providers.request import check_header
+from poller.providers.signing import SIGNERS
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
 _TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(408, 429), range(430, 500))
@@ -27,6 +42,12 @@ _TELLS_OF_THE_TASK = (range(200, 401), range(402, 403), range(404, 407), range(4
 going down has been seen to say "not found"."""
 _HTTP = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
 _PATH = re.compile(r"/[!-~]*")
+_METHODS = ("GET", "POST")
+_ENDPOINT: TypeAdapter[str | None] = TypeAdapter(Endpoint)
+_JSON = "application/json"
+
+Json: TypeAlias = Mapping[str, "Json"] | tuple["Json", ...] | str | int | float | bool | None
+"""A value as JSON knows it, never to be changed."""
 
 
 def _as_list(value: object) -> object:
@@ -52,26 +73,107 @@ def _as_headers(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1)]
+def _as_expression(text: str) -> str:
+    try:
+        compile_expression(text, Folding())
+    except ValueError as error:
+        raise refusal(f"{found(text)}, {error}") from None
+    return text
+
+
+def _as_method(value: object) -> object:
+    """A method that changes nothing: POST is there for APIs that ask with it."""
+    if value not in _METHODS:
+        raise refusal(f"{found(value)}, GET or POST is allowed: asking for a status must not change anything")
+    return value
+
+
+def _as_signer(name: str) -> str:
+    if name not in SIGNERS:
+        raise refusal(one_of(name, SIGNERS))
+    return name
+
+
+def _as_reported(value: object) -> object:
+    if value not in REPORTED:
+        raise refusal(one_of(value, REPORTED))
+    return value
+
+
+def _as_endpoint(template: str) -> str:
+    _check_template(template)
+    if set(template_params(template)) - {"region"}:
+        raise refusal(f"{found(template)}, no other parameter than {{region}} is allowed")
+    try:
+        _ENDPOINT.validate_python(fill(template, {"region": "region"}))
+    except ValidationError as error:
+        raise refusal(error.errors()[0]["msg"]) from None
+    return template.rstrip("/")
+
+
+def _as_body(value: object) -> Json:
+    if not isinstance(value, dict | list | tuple):
+        raise refusal(f"{kind(value)}, a mapping or a list is allowed")
+    return _frozen(value)
+
+
+def _frozen(value: object) -> Json:
+    if isinstance(value, Mapping):
+        return {str(key): _frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    if isinstance(value, str):
+        _check_template(value)
+        return value
+    # The YAML reader's numbers remember how they were written, which no JSON writer expects.
+    return float(value) if isinstance(value, float) else value  # type: ignore[return-value]
+
+
+def _scalar_or_list(*scalars: str) -> WithJsonSchema:
+    one = {"type": list(scalars)}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
+
+
+Text = Annotated[
+    str, BeforeValidator(_as_text), Field(min_length=1), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
+]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1), _scalar_or_list("string", "integer")
+]
+Statuses = Annotated[tuple[Any, ...], BeforeValidator(_as_list), _scalar_or_list("string", "number", "boolean")]
 Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
 Headers = Annotated[Templates, AfterValidator(_as_headers)]
+Find = Annotated[str, AfterValidator(_as_expression)]
+"""A JMESPath expression into the answer."""
+Method = Annotated[str, PlainValidator(_as_method), WithJsonSchema({"enum": [*_METHODS]})]
+Body = Annotated[Any, PlainValidator(_as_body), WithJsonSchema({"type": ["object", "array"]})]
+Reported = Annotated[State, BeforeValidator(_as_reported)]
+"""A state that an answer can tell."""
+SignerName = Annotated[str, AfterValidator(_as_signer), WithJsonSchema({"enum": sorted(SIGNERS)})]
+EndpointTemplate = Annotated[str, AfterValidator(_as_endpoint)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RuleModel(_Model):
     """One rule: its conditions, all of which must hold, and what they mean."""
 
     http: Texts = ()
+    """HTTP statuses, like 404 or 4xx. Without any: all of them, but a state only comes with a 2xx."""
     code: Texts = ()
+    """Error codes; * stands for anything."""
     header: str | None = None
-    when: str | None = None
+    """A header that must be there."""
+    when: Find | None = None
+    """A JMESPath expression that must find something: not null, false or empty."""
     outcome: Outcome | None = None
-    state: State | None = None
+    """What the poll brought; answered: the status is looked up in the states."""
+    state: Reported | None = None
+    """The state that the task is in, instead of an outcome."""
     again: bool = False
+    """Whether it is worth asking once more at once, with new credentials where these were refused."""
 
     @field_validator("http")
     @classmethod
@@ -83,8 +185,8 @@ class RuleModel(_Model):
 
     @model_validator(mode="after")
     def _verdict(self) -> "RuleModel":
-        if self.state is not None and (self.state not in REPORTED or self.outcome not in (None, Outcome.ANSWERED)):
-            raise refusal(f"state {self.state} beside outcome {self.outcome}; a state is one that a provider reports")
+        if self.state is not None and self.outcome not in (None, Outcome.ANSWERED):
+            raise refusal(f"state {self.state} beside outcome {self.outcome}, one of them is allowed")
         if self.state is None and self.outcome is None:
             raise refusal("no verdict, an outcome or a state is needed")
         return self
@@ -93,38 +195,62 @@ class RuleModel(_Model):
 class SubtasksModel(_Model):
     """Where the parts of a task stand: the list, and name and status of one part."""
 
-    items: str
-    name: str = "name"
-    status: str = "status"
+    items: Find
+    """The list of parts."""
+    name: Find = "name"
+    """Where a part has its name."""
+    status: Find = "status"
+    """Where a part has its status, one of those in states."""
 
 
 class ErrorModel(_Model):
     """Where an error's code and message stand."""
 
-    code: str | None = None
-    message: str | None = None
+    code: Find | None = None
+    """Where the error code stands."""
+    message: Find | None = None
+    """Where its text for people stands."""
 
 
 class OperationModel(_Model):
     """How one kind of task is asked for, and how the answer is read."""
 
     about: str = ""
-    method: Literal["GET", "POST"] = "GET"
+    """What is watched, in a line."""
+    method: Method = "GET"
+    """GET, or POST for an API that is asked with it. Asking must not change anything."""
     path: str
+    """The path behind the endpoint. Each {parameter} is one segment of it, percent-encoded, and required."""
     query: Templates = Field(default_factory=dict)
+    """Query parameters; a {parameter} in a value is optional, and without it the line is left out."""
     headers: Headers = Field(default_factory=dict)
-    status: str
-    states: Mapping[State, Annotated[tuple[Any, ...], BeforeValidator(_as_list)]]
-    progress: str | None = None
-    progress_scale: Annotated[float, Field(gt=0)] = 100.0
-    message: str | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
-    duration: str | None = None
-    run_id: str | None = None
-    subtasks: SubtasksModel | None = None
-    missing: str | None = None
+    """Headers of this operation, beside those of the kind; {parameters} as in query."""
+    body: Body = None
+    """Sent as JSON with a POST. Texts in it may hold {parameters}; without theirs, members and items are left out."""
+    status: Find
+    """Where the task's status stands in the answer (JMESPath, as are those below)."""
+    missing: Find | None = None
+    """When this finds something, there is no such task."""
     outcomes: tuple[RuleModel, ...] = ()
+    """Rules that decide before the status is looked at."""
+    states: Mapping[Reported, Statuses]
+    """The API's statuses, by state; any other status is unrecognized."""
+    progress: Find | None = None
+    """How far it is."""
+    progress_scale: Annotated[float, Field(gt=0)] = 100.0
+    """What the API calls all of it: 100, or 1 for a ratio."""
+    message: Find | None = None
+    """A text for people, such as why it failed."""
+    started_at: Find | None = None
+    """When it began: RFC 3339, or epoch seconds or milliseconds."""
+    ended_at: Find | None = None
+    """When it ended."""
+    duration: Find | None = None
+    """Seconds that it took, where the API tells that instead of an end."""
+    run_id: Find | None = None
+    """What changes from one run to the next, where a task may run again."""
+    subtasks: SubtasksModel | None = None
+    """The parts of the task."""
 
     @field_validator("path")
     @classmethod
@@ -134,13 +260,18 @@ class OperationModel(_Model):
         _check_template(value)
         return value
 
+    @field_validator("body")
+    @classmethod
+    def _sent(cls, value: Json, info: ValidationInfo) -> Json:
+        if info.data.get("method") == "GET":
+            raise refusal("a body without a method that has one, method: POST is required beside it")
+        return value
+
     @field_validator("states")
     @classmethod
-    def _reported(cls, value: Mapping[State, tuple[Any, ...]]) -> Mapping[State, tuple[Any, ...]]:
+    def _unambiguous(cls, value: Mapping[State, tuple[Any, ...]]) -> Mapping[State, tuple[Any, ...]]:
         seen: dict[str, State] = {}
         for state, statuses in value.items():
-            if state not in REPORTED:
-                raise refusal(f"{state}, one of {', '.join(sorted(REPORTED))} is allowed")
             for status in statuses:
                 text = status_text(status)
                 if text is None:
@@ -149,41 +280,73 @@ class OperationModel(_Model):
                     raise refusal(f"{text!r} is both {seen[text]} and {state}, one of them is allowed")
         return value
 
-    @model_validator(mode="after")
-    def _ends(self) -> "OperationModel":
-        told = {state for state, statuses in self.states.items() if statuses} | {rule.state for rule in self.outcomes}
-        for state in (State.SUCCEEDED, State.FAILED):
-            if state not in told:
-                raise refusal(f"no status that means {state}, one is needed to tell that a task has {state}")
-        return self
+    @field_validator("states")
+    @classmethod
+    def _ends(cls, value: Mapping[State, tuple[Any, ...]], info: ValidationInfo) -> Mapping[State, tuple[Any, ...]]:
+        # Rules with mistakes in them, of which nobody knows what they were to tell, are not there.
+        if "outcomes" in info.data:
+            told = {state for state, statuses in value.items() if statuses}
+            told |= {rule.state for rule in info.data["outcomes"]}
+            untold = [state for state in (State.SUCCEEDED, State.FAILED) if state not in told]
+            if untold:
+                states = " and none that means ".join(untold)
+                raise refusal(f"no status that means {states}, a task must be able to succeed and to fail")
+        return value
 
 
 class SpecModel(_Model):
     """What describes an API; the inline `spec:` of a provider in the config file."""
 
     fold_keys: bool = False
+    """Whether keys of answers are compared without case and underscores."""
     opaque: tuple[str, ...] = ()
+    """Keys whose values are the caller's own data: never folded, and read as JSON where they are JSON in a text."""
     headers: Headers = Field(default_factory=dict)
-    http_status: str | None = None
+    """Headers of every request; {parameters} in them are optional, and without theirs a header is left out."""
+    http_status: Find | None = None
+    """Where the body tells another HTTP status than HTTP does."""
     time_unit: Literal["s", "ms"] | None = None
-    request_id: str | None = None
+    """What numbers of few digits are that stand for a time: s or ms."""
+    request_id: Find | None = None
+    """Where the body has the id of the request."""
     request_id_header: str | None = None
+    """The header that has the id of the request."""
     retry_after_ms_header: str | None = None
+    """A header that asks for a pause, in milliseconds."""
     error: ErrorModel = ErrorModel()
+    """Where an error's code and message stand."""
     outcomes: tuple[RuleModel, ...] = ()
+    """Rules that decide where the status did not."""
     operations: Mapping[str, OperationModel] = Field(default_factory=dict)
+    """What may be asked for, by names of one's own."""
+
+
+class VariableModel(_Model):
+    """The environment variable that a credential comes from where the config file has none."""
+
+    env: Annotated[str, Field(min_length=1)]
+    """The variable's name."""
+    optional: bool = False
+    """Whether it may be absent."""
 
 
 class KindModel(SpecModel):
     """A spec file: an API under a name of its own. All but `http` extend some other kind, `http` if they name none."""
 
-    kind: str
+    kind: Name
+    """Its name, for providers to refer to."""
     about: str = ""
+    """What it is, in a line."""
     source: str = ""
+    """The documents that it follows."""
     extends: str | None = None
-    endpoint: str | None = None
-    signer: str | None = None
-    default_credentials: Mapping[str, Any] = Field(default_factory=dict)
+    """The kind that it adds to; http if none is named."""
+    endpoint: EndpointTemplate | None = None
+    """https://host[:port][/prefix]; {region} in it is the provider's."""
+    signer: SignerName | None = None
+    """How requests are signed; plain: credentials are sent as they are."""
+    default_credentials: Mapping[str, VariableModel] = Field(default_factory=dict)
+    """Where credentials come from that the config file leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +376,9 @@ class SubtasksReader:
 class Operation:
     """One operation of a kind, compiled: how to ask and how to read the answer.
 
-    ``required`` are the parameters in the path, ``optional`` those in query and headers: without its parameter such a
-    line is left out. ``rules`` stand before the reading of the status, ``fallbacks`` after it, and the last of these
-    matches everything.
+    ``required`` are the parameters in the path, ``optional`` those in query, headers and body: without its parameter
+    such a line, or such a member of the body, is left out. ``rules`` stand before the reading of the status,
+    ``fallbacks`` after it, and the last of these matches everything.
     """
 
     kind: str
@@ -225,6 +388,7 @@ class Operation:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: Json
     required: tuple[str, ...]
     optional: tuple[str, ...]
     folding: Folding
@@ -251,27 +415,32 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of provider, compiled: everything a connection to it needs."""
+    """A kind of provider, compiled: everything a connection to it needs.
+
+    ``line`` is what it was made of, itself first, then what it extends: kinds made of the same are equal.
+    """
 
     name: str
-    about: str
-    endpoint: str | None
-    signer: str
-    default_credentials: Mapping[str, Any]
-    operations: Mapping[str, Operation]
+    line: tuple[KindModel, ...] = field(repr=False)
+    endpoint: str | None = field(compare=False)
+    signer: str = field(compare=False)
+    default_credentials: Mapping[str, VariableModel] = field(compare=False)
+    operations: Mapping[str, Operation] = field(compare=False)
+
+    @property
+    def about(self) -> str:
+        """What it is, in a line."""
+        return self.line[0].about
+
+    @property
+    def source(self) -> str:
+        """The documents it follows."""
+        return _first(m.source or None for m in self.line) or ""
 
     @property
     def params(self) -> frozenset[str]:
         """Every parameter that some operation knows."""
         return frozenset(name for op in self.operations.values() for name in (*op.required, *op.optional))
-
-
-class SpecError(ValueError):
-    """A mistake in a spec: which key, and what is wrong with it."""
-
-    def __init__(self, key: tuple[str | int, ...], text: str) -> None:
-        self.key = key
-        super().__init__(text)
 
 
 def status_text(value: object) -> str | None:
@@ -295,64 +464,101 @@ def fill(template: str, params: Mapping[str, str], encode: Callable[[str], str] 
     return _TEMPLATE.sub(lambda match: encode(params[match[1]]), template)
 
 
+def fill_body(template: Json, params: Mapping[str, str]) -> Json:
+    """``template`` with its parameters put in; members and items whose parameters are not given are left out."""
+    if isinstance(template, str):
+        return fill(template, params)
+    if isinstance(template, Mapping):
+        return {key: fill_body(item, params) for key, item in template.items() if _is_given(item, params)}
+    if isinstance(template, tuple):
+        return tuple(fill_body(item, params) for item in template if _is_given(item, params))
+    return template
+
+
+def _is_given(template: Json, params: Mapping[str, str]) -> bool:
+    return not isinstance(template, str) or params.keys() >= set(template_params(template))
+
+
+def _body_params(template: Json) -> tuple[str, ...]:
+    if isinstance(template, str):
+        return template_params(template)
+    items = template.values() if isinstance(template, Mapping) else template if isinstance(template, tuple) else ()
+    return tuple(name for item in items for name in _body_params(item))
+
+
 def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
-    """The kind that ``model`` describes; ``parents`` are what it extends, nearest first. Raises SpecError."""
+    """The kind that ``model`` describes; ``parents`` are what it extends, nearest first.
+
+    It has their operations too, unless it has one of that name itself.
+    """
     line = (model, *parents)
-    operations = {name: _compile_operation(name, operation, line) for name, operation in model.operations.items()}
+    operations = {name: operation for m in reversed(line) for name, operation in m.operations.items()}
     return Kind(
         name=model.kind,
-        about=model.about,
+        line=line,
         endpoint=_first(m.endpoint for m in line),
         signer=_first(m.signer for m in line) or "plain",
-        default_credentials=next((m.default_credentials for m in line if m.default_credentials), {}),
-        operations=operations,
+        default_credentials=_default_credentials(line),
+        operations={name: _compile_operation(name, operation, line) for name, operation in operations.items()},
     )
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a spec file, for editors."""
+    schema = KindModel.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "spec of a kind of provider"}
+
+
+def _default_credentials(line: Iterable[KindModel]) -> Mapping[str, VariableModel]:
+    """Those of the nearest kind that has any, but none from beyond a kind with a signer of its own: they go with it."""
+    return next((m.default_credentials for m in line if m.default_credentials or m.signer), {})
+
+
 def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, ...]) -> Operation:
-    kind = line[0]
     folding = Folding(any(m.fold_keys for m in line), [key for m in line for key in m.opaque])
-    at = ("operations", name)
     expression = partial(_expression, folding)
     owners = {_owner(m, line) for m in line}
-    headers = _merged((*(m.headers for m in reversed(line)), model.headers))
+    typed = {} if model.body is None else {"Content-Type": _JSON}
+    headers = _merged((typed, *(m.headers for m in reversed(line)), model.headers))
     required = template_params(model.path)
-    optional = dict.fromkeys(p for text in (*model.query.values(), *headers.values()) for p in template_params(text))
+    templates = (*model.query.values(), *headers.values())
+    optional = (*(p for text in templates for p in template_params(text)), *_body_params(model.body))
     return Operation(
-        kind=kind.kind,
+        kind=line[0].kind,
         name=name,
         about=model.about,
         method=model.method,
         path=model.path,
         query=model.query,
         headers=headers,
+        body=model.body,
         required=required,
-        optional=tuple(p for p in optional if p not in required),
+        optional=tuple(p for p in dict.fromkeys(optional) if p not in required),
         folding=folding,
-        rules=_own_rules(f"operation {name}" if name in owners else name, at, model, folding),
-        fallbacks=tuple(rule for m in line for rule in _rules((), _owner(m, line), m.outcomes, folding)),
+        rules=_own_rules(f"operation {name}" if name in owners else name, model, folding),
+        fallbacks=tuple(rule for m in line for rule in _rules(_owner(m, line), m.outcomes, folding)),
         states={
             text: state
             for state, values in model.states.items()
             for value in values
             if (text := status_text(value)) is not None
         },
-        status=_needed((*at, "status"), model.status, folding),
-        progress=expression((*at, "progress"), model.progress),
+        status=compile_expression(model.status, folding),
+        progress=expression(model.progress),
         progress_scale=model.progress_scale,
-        message=expression((*at, "message"), model.message),
-        started_at=expression((*at, "started_at"), model.started_at),
-        ended_at=expression((*at, "ended_at"), model.ended_at),
-        duration=expression((*at, "duration"), model.duration),
-        run_id=expression((*at, "run_id"), model.run_id),
-        subtasks=_subtasks((*at, "subtasks"), model.subtasks, folding),
+        message=expression(model.message),
+        started_at=expression(model.started_at),
+        ended_at=expression(model.ended_at),
+        duration=expression(model.duration),
+        run_id=expression(model.run_id),
+        subtasks=_subtasks(model.subtasks, folding),
         time_unit=_first(m.time_unit for m in line) or "s",
-        http_status=expression(("http_status",), _first(m.http_status for m in line)),
-        request_id=expression(("request_id",), _first(m.request_id for m in line)),
+        http_status=expression(_first(m.http_status for m in line)),
+        request_id=expression(_first(m.request_id for m in line)),
         request_id_header=_first(m.request_id_header for m in line),
         retry_after_ms_header=_first(m.retry_after_ms_header for m in line),
-        error_code=_expressions(("error", "code"), [m.error.code for m in line], folding),
-        error_message=_expressions(("error", "message"), [m.error.message for m in line], folding),
+        error_code=_expressions((m.error.code for m in line), folding),
+        error_message=_expressions((m.error.message for m in line), folding),
     )
 
 
@@ -366,28 +572,21 @@ def _first(values: Iterable[str | None]) -> str | None:
     return next((value for value in values if value is not None), None)
 
 
-def _needed(key: tuple[str | int, ...], text: str, folding: Folding) -> Expression:
-    try:
-        return compile_expression(text, folding)
-    except ValueError as error:
-        raise SpecError(key, f"{text!r}, {error}") from error
+def _expression(folding: Folding, text: str | None) -> Expression | None:
+    return None if text is None else compile_expression(text, folding)
 
 
-def _expression(folding: Folding, key: tuple[str | int, ...], text: str | None) -> Expression | None:
-    return None if text is None else _needed(key, text, folding)
+def _expressions(texts: Iterable[str | None], folding: Folding) -> tuple[Expression, ...]:
+    return tuple(compile_expression(text, folding) for text in texts if text is not None)
 
 
-def _expressions(key: tuple[str | int, ...], texts: list[str | None], folding: Folding) -> tuple[Expression, ...]:
-    return tuple(_needed(key, text, folding) for text in texts if text is not None)
-
-
-def _subtasks(key: tuple[str | int, ...], model: SubtasksModel | None, folding: Folding) -> SubtasksReader | None:
+def _subtasks(model: SubtasksModel | None, folding: Folding) -> SubtasksReader | None:
     if model is None:
         return None
     return SubtasksReader(
-        _needed((*key, "items"), model.items, folding),
-        _needed((*key, "name"), model.name, folding),
-        _needed((*key, "status"), model.status, folding),
+        compile_expression(model.items, folding),
+        compile_expression(model.name, folding),
+        compile_expression(model.status, folding),
     )
 
 
@@ -396,19 +595,19 @@ def _owner(model: KindModel, line: tuple[KindModel, ...]) -> str:
     return "spec" if model is not line[-1] and model.kind == line[-1].kind else model.kind
 
 
-def _own_rules(name: str, at: tuple[str | int, ...], model: OperationModel, folding: Folding) -> tuple[Rule, ...]:
-    rules = _rules(at, name, model.outcomes, folding)
+def _own_rules(name: str, model: OperationModel, folding: Folding) -> tuple[Rule, ...]:
+    rules = _rules(name, model.outcomes, folding)
     if model.missing is None:
         return rules
-    when = _needed((*at, "missing"), model.missing, folding)
+    when = compile_expression(model.missing, folding)
     return (Rule(Outcome.MISSING, None, False, _TELLS_OF_THE_TASK, (), None, when, f"missing: {model.missing}"), *rules)
 
 
-def _rules(at: tuple[str | int, ...], owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
-    return tuple(_rule((*at, "outcomes", i), f"{owner} rule {i + 1}", model, folding) for i, model in enumerate(models))
+def _rules(owner: str, models: Iterable[RuleModel], folding: Folding) -> tuple[Rule, ...]:
+    return tuple(_rule(f"{owner} rule {i + 1}", model, folding) for i, model in enumerate(models))
 
 
-def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Folding) -> Rule:
+def _rule(name: str, model: RuleModel, folding: Folding) -> Rule:
     conditions = (
         ("http", " ".join(model.http)),
         ("code", " ".join(model.code)),
@@ -423,7 +622,7 @@ def _rule(key: tuple[str | int, ...], name: str, model: RuleModel, folding: Fold
         statuses=tuple(_status_range(status) for status in model.http or _default_statuses(model)),
         codes=tuple(re.compile(_glob(code), re.DOTALL) for code in model.code),
         header=model.header,
-        when=_expression(folding, (*key, "when"), model.when),
+        when=_expression(folding, model.when),
         text=f"{name} ({said})" if said else name,
     )
 

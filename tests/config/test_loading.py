@@ -339,7 +339,7 @@ def test_a_check_that_finds_nothing_lets_pass() -> None:
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
-    "": {"web", "store", "log", "schedule", "retention", "history", "providers", "include", "tasks"},
+    "": {"web", "store", "log", "schedule", "retention", "history", "providers", "provider_specs", "include", "tasks"},
     "Web": {"listen", "config_file", "route_prefix", "api_token"},
     "Log": {"level", "format"},
     "Schedule": {

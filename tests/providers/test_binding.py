@@ -185,7 +185,7 @@ MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
         "a spec with an unknown key",
         {"p": {**JOBS, "spec": {"operations": {"job": {**SPEC["operations"]["job"], "pogress": "x"}}}}},
         [],
-        ["providers.p.spec.operations.job.pogress: unknown key, one of about, duration, "],
+        ["providers.p.spec.operations.job.pogress: unknown key, one of about, body, "],
     ),
     (
         "a spec with a misspelt key deep down",
@@ -223,7 +223,7 @@ MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
             }
         },
         [],
-        ["providers.p.spec.operations.job: no status that means failed"],
+        ["providers.p.spec.operations.job.states: no status that means failed"],
     ),
     (
         "a state that no provider reports",

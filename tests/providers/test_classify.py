@@ -25,6 +25,7 @@ from poller.providers.classify import (
     parse_time,
     retrace,
 )
+from poller.providers.recorded import CASES
 from poller.providers.request import Reply
 from poller.providers.spec import Operation
 from tests.providers.answers import DATE, DEEP, FILES, NOW, OPERATIONS, TABLE, Row
@@ -85,7 +86,36 @@ class TestTable:
     def test_uses_every_recorded_answer(self) -> None:
         """No recorded answer lies about unread."""
         used = {row.body for row in TABLE}
-        assert [file for file in FILES.rglob("*.*") if file.read_bytes() not in used] == []
+        answers = (file for file in FILES.rglob("*.*") if file.name != CASES)
+        assert [file for file in answers if file.read_bytes() not in used] == []
+
+
+class TestParse:
+    """What is taken for JSON."""
+
+    def test_skips_a_byte_order_mark(self) -> None:
+        """Some servers write one."""
+        body = b'\xef\xbb\xbf{"status": "RUNNING"}'
+        assert classify(OPERATIONS["huawei-dlf", "system-task"], Reply(200, {}, body), NOW).state is State.RUNNING
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            rb'{"status": "SUCCESSFUL", "name": "\ud800"}',
+            rb'{"status": "SUCCESSFUL", "\udc00": 1}',
+            b'{"status": "SUCCESSFUL", "number": 1e999}',
+            b'{"status": "SUCCESSFUL", "number": NaN}',
+            b'{"status": "SUCCESSFUL", "number": -Infinity}',
+            b'\xef\xbb\xbf\xef\xbb\xbf{"status": "SUCCESSFUL"}',
+            b'\xff\xfe{"status": "SUCCESSFUL"}',
+        ],
+    )
+    def test_makes_no_guess(self, body: bytes) -> None:
+        """What not all would read alike is no answer: no end comes of it, and it is told what is the matter."""
+        seen = classify(OPERATIONS["huawei-dlf", "system-task"], Reply(200, {}, body), NOW)
+        assert (seen.outcome, seen.message) == (Outcome.UNRECOGNIZED, "HTTP 200, an answer that is not JSON")
+        failed = classify(OPERATIONS["huawei-dlf", "system-task"], Reply(400, {}, body), NOW)
+        assert failed.outcome is Outcome.REJECTED
 
 
 SEARCH = ("alibaba-opensearch", "function-task")

@@ -30,7 +30,7 @@ from poller.providers.credentials.forms import (
 from poller.providers.credentials.static import FORMS, StaticSource, form_for
 from poller.providers.request import Request
 from poller.providers.signing import SIGNERS
-from poller.providers.spec import Kind
+from poller.providers.spec import Kind, KindModel, compile_kind
 from poller.providers.transport import LONGEST_BODY, HttpTransport
 from tests.providers.wire import Behaviour, Endless, Received, Wire, http, slowly, then_close, then_reset, then_silence
 
@@ -64,6 +64,24 @@ JOBS = inline_kind(
         }
     }
 )
+ASKING_SPEC: dict[str, Any] = {
+    "operations": {
+        "ask": {
+            "method": "POST",
+            "path": "/ask",
+            "body": {
+                "id": "{id}",
+                "filter": {"zones": ["{zone}", "all"], "name": "{id}-{zone}"},
+                "limit": 5,
+                "ratio": 0.5,
+                "deep": None,
+            },
+            "status": "status",
+            "states": {"succeeded": ["ok"], "failed": ["bad"]},
+        }
+    }
+}
+ASKING = inline_kind(ASKING_SPEC)
 OK = http(b'{"status": "ok"}')
 PARAMS = {
     "alibaba-opensearch": {
@@ -230,6 +248,31 @@ class TestBuildRequest:
         with pytest.raises(ValueError, match=r"path segment|line break"):
             build_request(JOBS.operations["job"], URL("https://h"), params)
 
+    @pytest.mark.parametrize(
+        ("params", "body"),
+        [
+            (
+                {"id": "1", "zone": "z"},
+                {"id": "1", "filter": {"zones": ["z", "all"], "name": "1-z"}, "limit": 5, "ratio": 0.5, "deep": None},
+            ),
+            ({}, {"filter": {"zones": ["all"]}, "limit": 5, "ratio": 0.5, "deep": None}),
+            (
+                {"id": '"}{zone}\u2028'},
+                {"id": '"}{zone}\u2028', "filter": {"zones": ["all"]}, "limit": 5, "ratio": 0.5},
+            ),
+        ],
+    )
+    def test_fills_the_body(self, params: dict[str, str], body: dict[str, Any]) -> None:
+        """Parameters stay text, whatever is in them; members and items without theirs are left out, the rest stays."""
+        request = build_request(ASKING.operations["ask"], URL("https://h"), params)
+        assert json.loads(request.body) == {"deep": None, **body}
+        assert request.headers == {"Content-Type": "application/json"}
+
+    def test_refuses_a_body_that_cannot_be_sent(self) -> None:
+        """Half a surrogate pair, which UTF-8 cannot carry, is a ValueError."""
+        with pytest.raises(ValueError, match="surrogates"):
+            build_request(ASKING.operations["ask"], URL("https://h"), {"id": "\ud800"})
+
 
 class TestRequest:
     @pytest.mark.parametrize(
@@ -283,6 +326,17 @@ class TestRequest:
         assert received.header("Content-Length") == "0"
         assert received.header("Content-Type") is None
         assert received.header("Accept") == "application/vnd.jobs+json"
+
+    @pytest.mark.parametrize("signer", ["acs3-hmac-sha256", "sdk-hmac-sha256"])
+    async def test_with_a_body_is_signed_with_it(self, rig: Rig, signer: str) -> None:
+        """The body goes out as it was signed, under its type, once."""
+        model = KindModel.model_validate({"kind": "http", "signer": signer, "operations": ASKING_SPEC["operations"]})
+        kind = compile_kind(model, [])
+        received = await rig.sent(kind, "ask", KEY, {"id": "ü"})
+        assert received.body.startswith('{"id":"ü","filter":'.encode())
+        assert received.header("Content-Type") == "application/json"
+        assert received.header("Authorization") == signature(kind, received, KEY)
+        assert "content-type" in str(received.header("Authorization"))
 
     @pytest.mark.parametrize("params", [{}, {"workspace": "ws1"}])
     async def test_has_a_workspace_only_when_given(self, rig: Rig, params: dict[str, str]) -> None:
@@ -362,7 +416,8 @@ def signature(kind: Kind, received: Received, key: AccessKey) -> str:
     path, _, query = received.target.partition("?")
     own = {name: value for name, value in received.headers if name.lower() not in ("host", "authorization")}
     pairs = tuple((name, value) for name, _, value in (pair.partition("=") for pair in query.split("&") if pair))
-    request = Request("GET", f"http://{host}", path, pairs, own)
+    method = received.line.split(" ")[0]
+    request = Request(method, f"http://{host}", path, pairs, own, received.body)
     nonce = received.header("x-acs-signature-nonce") or ""
     return SIGNERS[kind.signer](request, key, datetime.fromtimestamp(NOW, UTC), nonce)["Authorization"]
 

@@ -19,7 +19,7 @@ from poller.providers.spec import (
     Operation,
     OperationModel,
     RuleModel,
-    SpecError,
+    VariableModel,
     compile_kind,
     fill,
     status_text,
@@ -53,8 +53,6 @@ def key_and_text(raw: object) -> tuple[str, str]:
     """Where and why a spec is refused."""
     try:
         inline_kind(raw)  # type: ignore[arg-type]
-    except SpecError as error:
-        return ".".join(map(str, error.key)), str(error)
     except ValidationError as error:
         (detail,) = error.errors()
         return ".".join(map(str, detail["loc"])), detail["msg"]
@@ -94,14 +92,14 @@ REFUSED: list[tuple[str, str, object]] = [
     ("error.code", "'a[', no JMESPath expression: ", spec({"error": {"code": "a["}})),
     ("error.message", "'a[', no JMESPath expression: ", spec({"error": {"message": "a["}})),
     # --- states
-    ("operations.job", "no status that means succeeded", spec(states={"failed": "bad"})),
-    ("operations.job", "no status that means failed", spec(states={"succeeded": "ok"})),
-    ("operations.job", "no status that means succeeded", spec(states={"succeeded": [], "failed": "bad"})),
+    ("operations.job.states", "no status that means succeeded", spec(states={"failed": "bad"})),
+    ("operations.job.states", "no status that means failed", spec(states={"succeeded": "ok"})),
+    ("operations.job.states", "no status that means succeeded", spec(states={"succeeded": [], "failed": "bad"})),
     ("operations.job.states", "'1' is both failed and succeeded", spec(states={"failed": 1, "succeeded": "1"})),
     ("operations.job.states", "'2' is both failed and succeeded", spec(states={"failed": 2, "succeeded": [1, 2.0]})),
     ("operations.job.states", "'true' is both", spec(states={"failed": True, "succeeded": "true"})),
-    ("operations.job.states", "missing, one of failed, pending, running, stopped", spec(states={"missing": "x"})),
-    ("operations.job.states", "unknown, one of failed, pending", spec(states={"unknown": "x"})),
+    ("operations.job.states.missing.[key]", "'missing', one of failed, pending", spec(states={"missing": "x"})),
+    ("operations.job.states.unknown.[key]", "'unknown', one of failed, pending", spec(states={"unknown": "x"})),
     ("operations.job.states.done.[key]", "", spec(states={"done": "x"})),
     ("operations.job.states", "nothing, a text, a number", spec(states={"succeeded": None, "failed": "bad"})),
     ("operations.job.states", "a list, a text, a number", spec(states={"succeeded": [["ok"]], "failed": "bad"})),
@@ -120,7 +118,7 @@ REFUSED: list[tuple[str, str, object]] = [
     ("operations.job.outcomes.0", "no verdict, an outcome or a state is needed", spec(outcomes=[{"http": 404}])),
     ("operations.job.outcomes.0.outcome", "", spec(outcomes=[{"http": 404, "outcome": "gone"}])),
     ("operations.job.outcomes.0.state", "", spec(outcomes=[{"http": 404, "state": "gone"}])),
-    ("operations.job.outcomes.0", "state missing beside outcome None", spec(outcomes=[{"state": "missing"}])),
+    ("operations.job.outcomes.0.state", "'missing', one of failed, pending", spec(outcomes=[{"state": "missing"}])),
     ("operations.job.outcomes.0", "beside outcome rejected", spec(outcomes=[rule("rejected", state="failed")])),
     # --- templates, headers and the like
     ("operations.job.path", "'jobs/{id}', an encoded path beginning with /", spec(path="jobs/{id}")),
@@ -143,9 +141,12 @@ REFUSED: list[tuple[str, str, object]] = [
     ("operations.job.headers", "header Host: it follows from the origin", spec(headers={"host": "a"})),
     ("operations.job.headers.X-Id", "valid string", spec(headers={"X-Id": None})),
     ("operations.job.query.a", "at least 1", spec(query={"a": ""})),
-    ("operations.job.method", "'GET' or 'POST'", spec(method="DELETE")),
+    ("operations.job.method", "'DELETE', GET or POST is allowed: asking", spec(method="DELETE")),
     ("operations.job.progress_scale", "greater than 0", spec(progress_scale=0)),
     ("time_unit", "'s' or 'ms'", spec({"time_unit": "us"})),
+    ("operations.job.body", "method: POST is required beside it", spec(body={})),
+    ("operations.job.body", "text, a mapping or a list is allowed", spec(method="POST", body="{id}")),
+    ("operations.job.body", "braces that hold a parameter's name each", spec(method="POST", body=[{"a": "{"}])),
 ]
 
 
@@ -268,6 +269,34 @@ class TestCompiled:
         assert operation.optional == ("zone", "space")
         assert operation.query["limit"] == "5"
 
+    def test_parameters_of_a_body(self) -> None:
+        """Those in a body are optional, however deep they stand; a body is JSON unless a header says otherwise."""
+        body = {"job": {"id": "{id}", "zones": ["{zone}", {"x": "{deep}"}], "n": 1.50}}
+        operation = compiled(method="POST", body=body)
+        assert operation.optional == ("zone", "deep")
+        assert operation.headers == {"Content-Type": "application/json"}
+        typed = compiled({"headers": {"content-type": "application/x+json"}}, method="POST", body=body)
+        assert typed.headers == {"content-type": "application/x+json"}
+
+    def test_operations_are_inherited(self) -> None:
+        """A kind can be asked for what the kind it extends can be asked for; one of the same name is its own."""
+        parent = KindModel.model_validate({"kind": "p", **spec(), "outcomes": [rule(code="p")]})
+        child = {"kind": "c", "operations": {"other": {**JOB, "path": "/other"}}, "outcomes": [rule(code="c")]}
+        kind = compile_kind(KindModel.model_validate(child), [parent])
+        assert [operation.path for operation in kind.operations.values()] == ["/jobs/{id}", "/other"]
+        assert [r.text for r in kind.operations["job"].fallbacks] == ["c rule 1 (code c)", "p rule 1 (code p)"]
+        own = KindModel.model_validate({"kind": "c", "operations": {"job": {**JOB, "path": "/own"}}})
+        assert compile_kind(own, [parent]).operations["job"].path == "/own"
+
+    def test_of_the_same_is_the_same(self) -> None:
+        """Kinds made of the same description are equal; of another one, or of another parent, they are not."""
+        parent, other = (KindModel(kind="p", about=text) for text in ("a", "b"))
+        child = KindModel.model_validate({"kind": "c", **spec()})
+        again = KindModel.model_validate({"kind": "c", **spec()})
+        assert compile_kind(child, [parent]) == compile_kind(again, [parent])
+        assert compile_kind(child, [parent]) != compile_kind(child, [other])
+        assert compile_kind(child, [parent]) != compile_kind(KindModel.model_validate({"kind": "c"}), [parent])
+
     def test_headers_of_the_operation_win(self) -> None:
         """A header of the operation stands in for the kind's of that name, in whatever case."""
         operation = compiled({"headers": {"X-Version": "1", "X-Other": "o"}}, headers={"x-version": "2"})
@@ -331,9 +360,15 @@ class TestCompiled:
 
     def test_default_credentials_and_endpoint_are_inherited(self) -> None:
         """The nearest of a kind and those it extends tells endpoint, signer and default credentials."""
-        parent = KindModel(kind="p", endpoint="https://p", signer="s", default_credentials={"a": {"env": "A"}})
+        variable = VariableModel(env="A")
+        parent = KindModel(
+            kind="p", endpoint="https://p", signer="sdk-hmac-sha256", default_credentials={"token": variable}
+        )
         kind = compile_kind(KindModel(kind="c", about="C"), [parent])
-        assert (kind.endpoint, kind.signer, kind.default_credentials) == ("https://p", "s", {"a": {"env": "A"}})
+        assert (kind.endpoint, kind.signer) == ("https://p", "sdk-hmac-sha256")
+        assert kind.default_credentials == {"token": variable}
+        other = compile_kind(KindModel(kind="c", signer="plain"), [parent])
+        assert other.default_credentials == {}, "those of another signer"
         alone = compile_kind(KindModel(kind="c"), [])
         assert (alone.endpoint, alone.signer, alone.default_credentials) == (None, "plain", {})
         assert alone.params == frozenset()

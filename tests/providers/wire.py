@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 Behaviour: TypeAlias = "bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]"
@@ -18,6 +18,7 @@ class Received:
 
     line: str
     headers: list[tuple[str, str]]
+    body: bytes = b""
 
     @property
     def target(self) -> str:
@@ -82,7 +83,9 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
-            self.requests.append(parse(await reader.readuntil(b"\r\n\r\n")))
+            received = parse(await reader.readuntil(b"\r\n\r\n"))
+            body = await reader.readexactly(int(received.header("Content-Length") or 0))
+            self.requests.append(replace(received, body=body))
             answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
             if isinstance(answer, bytes):
                 writer.write(answer)

@@ -52,6 +52,11 @@ def form_for(signer: str, keys: set[str]) -> Form | None:
     return next((f for f in FORMS[signer] if set(f.keys) <= keys <= {*f.keys, *f.optional}), None)
 
 
+def allowed_forms(signer: str) -> tuple[str, ...]:
+    """The forms that a signer takes, each for people."""
+    return tuple(form.text for form in FORMS[signer])
+
+
 class StaticSource:
     """Credentials made of secrets, made anew when one of them has changed. Implements `CredentialSource`."""
 
