@@ -294,7 +294,7 @@ def _open_lane(binding: Binding, loaded: Loaded, reporter: Reporter, clock: Cloc
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
     return Lane(
         binding.name,
-        binding.connect(clock),
+        binding.connect(clock, logger),
         Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
         clock=clock,
         reporter=reporter,

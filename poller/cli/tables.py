@@ -61,8 +61,8 @@ def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
     """What would be watched: the connections, and each task with the request that asks for it."""
     counts = Counter(entry.provider for entry in loaded.entries.values())
     print_table(
-        ("provider", "kind", "endpoint", "tasks"),
-        ((name, b.kind.name, str(b.endpoint), str(counts[name])) for name, b in bindings.items()),
+        ("provider", "kind", "endpoint", "credentials", "tasks"),
+        ((name, b.kind.name, str(b.endpoint), b.credentials.name, str(counts[name])) for name, b in bindings.items()),
     )
     sys.stdout.write("\n")
     print_table(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -25,9 +26,9 @@ def redacted(seen: Observation, credentials: Credentials) -> Observation:
     return seen if all(getattr(seen, name) == value for name, value in clean.items()) else replace(seen, **clean)
 
 
-def without_secrets(text: str, credentials: Credentials) -> str:
-    """``text``, which may have been cut with an ellipsis, without any secret of ``credentials``."""
-    return _without(text, _hidden(credentials.secrets)) if credentials else text
+def without(text: str, secrets: Iterable[str]) -> str:
+    """``text``, which may have been cut with an ellipsis, without any of ``secrets``, plain or as in a URL."""
+    return _without(text, _hidden(form for secret in secrets for form in (secret, quote(secret, safe="~"))))
 
 
 def _hidden(secrets_: Iterable[str]) -> list[str]:

@@ -183,7 +183,6 @@ class KindModel(SpecModel):
     extends: str | None = None
     endpoint: str | None = None
     signer: str | None = None
-    default_credentials: Mapping[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,6 @@ class Kind:
     about: str
     endpoint: str | None
     signer: str
-    default_credentials: Mapping[str, Any]
     operations: Mapping[str, Operation]
 
     @property
@@ -304,7 +302,6 @@ def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
         about=model.about,
         endpoint=_first(m.endpoint for m in line),
         signer=_first(m.signer for m in line) or "plain",
-        default_credentials=next((m.default_credentials for m in line if m.default_credentials), {}),
         operations=operations,
     )
 

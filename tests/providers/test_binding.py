@@ -11,6 +11,7 @@ from poller.config.loading import Loaded
 from poller.domain.errors import ConfigError
 from poller.providers.binding import bind
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential
+from tests.providers.credentials.doubles import opened
 
 KEYS = {"access_key_id": "id", "access_key_secret": "secret-of-mine"}
 HUAWEI = {"access_key": "id", "secret_key": "secret-of-mine"}
@@ -80,7 +81,8 @@ def test_every_form_of_credentials(
     """Written out, from the environment, with and without a session token."""
     env = {"TOKEN": "from-env\n"}
     loaded = load(tmp_path, {"p": {**provider, "credentials": credentials}}, env=env)
-    assert bind(loaded, env)["p"].credentials.current() == expected
+    origin = bind(loaded, env)["p"].credentials
+    assert (origin.name, opened(origin).current()) == ("config", expected)
 
 
 def test_left_out_credentials_come_from_the_vendors_variables(tmp_path: Path) -> None:
@@ -88,8 +90,9 @@ def test_left_out_credentials_come_from_the_vendors_variables(tmp_path: Path) ->
     env = {"HUAWEICLOUD_SDK_AK": "ak", "HUAWEICLOUD_SDK_SK": "sk-1234"}
     bare = {key: value for key, value in STUDIO.items() if key != "credentials"}
     bindings = bind(load(tmp_path, {"p": bare, "q": JOBS}, env=env), env)
-    assert bindings["p"].credentials.current() == AccessKey("ak", "sk-1234")
-    assert bindings["q"].credentials.current() is None
+    assert opened(bindings["p"].credentials).current() == AccessKey("ak", "sk-1234")
+    assert opened(bindings["q"].credentials).current() is None
+    assert [binding.credentials.name for binding in bindings.values()] == ["environment", "none"]
 
 
 MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
@@ -133,16 +136,19 @@ MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
         [],
         [
             "providers.p.credentials: access_key + secret_key,"
-            " access_key_id + access_key_secret (+ security_token) is allowed"
+            " access_key_id + access_key_secret (+ security_token); or role_arn + oidc_provider_arn + oidc_token_file"
+            " (+ role_session_name); or ecs_role; or credentials_uri is allowed"
         ],
     ),
     (
         "no credentials anywhere",
-        {"p": {"kind": "huawei-dlf", "region": "r"}},
+        {"p": {"kind": "alibaba-opensearch", "region": "r"}},
         [],
         [
-            "providers.p.credentials: missing, required here or in the environment"
-            " (not set: HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK)"
+            "providers.p.credentials: missing, required here or in the environment (environment:"
+            " ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET; or RRSA: ALIBABA_CLOUD_ROLE_ARN,"
+            " ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE; or ECS role: ALIBABA_CLOUD_ECS_METADATA;"
+            " or credentials URI: ALIBABA_CLOUD_CREDENTIALS_URI)"
         ],
     ),
     (

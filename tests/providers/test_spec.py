@@ -329,13 +329,13 @@ class TestCompiled:
         assert answered(operation, {"id": ""}, 200, {"X-Id": "h"}).request_id == "h"
         assert answered(operation, {}).request_id is None
 
-    def test_default_credentials_and_endpoint_are_inherited(self) -> None:
-        """The nearest of a kind and those it extends tells endpoint, signer and default credentials."""
-        parent = KindModel(kind="p", endpoint="https://p", signer="s", default_credentials={"a": {"env": "A"}})
+    def test_signer_and_endpoint_are_inherited(self) -> None:
+        """The nearest of a kind and those it extends tells endpoint and signer."""
+        parent = KindModel(kind="p", endpoint="https://p", signer="s")
         kind = compile_kind(KindModel(kind="c", about="C"), [parent])
-        assert (kind.endpoint, kind.signer, kind.default_credentials) == ("https://p", "s", {"a": {"env": "A"}})
+        assert (kind.endpoint, kind.signer) == ("https://p", "s")
         alone = compile_kind(KindModel(kind="c"), [])
-        assert (alone.endpoint, alone.signer, alone.default_credentials) == (None, "plain", {})
+        assert (alone.endpoint, alone.signer) == (None, "plain")
         assert alone.params == frozenset()
 
 
