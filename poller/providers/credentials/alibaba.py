@@ -133,8 +133,9 @@ class CredentialsUri:
         del now
         uri = given(self.uri, "credentials URI")
         request = built("credentials URI", lambda: uri_request(uri))
-        values = [value for _, value in request.query]
-        data, _ = await ask_json(transport, request, [request.url, request.target, *values])
+        # Whichever part of the URI it may be that is secret.
+        parts = [*request.path.split("/"), *(value for _, value in request.query)]
+        data, _ = await ask_json(transport, request, [request.target, *parts])
         return _key(data, request.origin)
 
 

@@ -250,15 +250,17 @@ def default_link(signer: str, site: Site) -> Link | None:
     """
     links = [link for link in CHAINS[signer] if not site.is_true(_off(signer, link))]
     for link in links:
-        unset = [name for name in link.variables.values() if not site.env.get(name, "").strip()]
+        names = link.variables.values()
+        unset = [name for name in names if not site.env.get(name, "").strip()]
         if not unset:
             return link
-        if len(unset) < len(link.variables):
-            raise FormError("", f"missing, {link.name} is set by half in the environment (not set: {', '.join(unset)})")
+        if len(unset) < len(names):
+            some = ", ".join(name for name in names if name not in unset)
+            raise FormError("", f"missing, and the environment has {some} without {', '.join(unset)}")
     if not links:
         return None
-    ways = "; or ".join(f"{link.name}: {', '.join(link.variables.values())}" for link in links)
-    raise FormError("", f"missing, required here or in the environment ({ways})")
+    ways = "; or ".join(f"{', '.join(link.variables.values())} ({link.name})" for link in links)
+    raise FormError("", f"missing, required here or as variables: {ways}")
 
 
 def _off(signer: str, link: Link) -> str:
