@@ -237,7 +237,7 @@ class TestChains:
             (
                 ACS3,
                 {"ALIBABA_CLOUD_ACCESS_KEY_ID": "i", **ECS},
-                "has ALIBABA_CLOUD_ACCESS_KEY_ID without ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                "_ACCESS_KEY_ID without ALIBABA_CLOUD_ACCESS_KEY_SECRET",
             ),
             (
                 ACS3,
@@ -248,7 +248,7 @@ class TestChains:
             (
                 ACS3,
                 {},
-                "; or ALIBABA_CLOUD_ECS_METADATA (ECS role); or ALIBABA_CLOUD_CREDENTIALS_URI (credentials URI)",
+                "ALIBABA_CLOUD_ECS_METADATA (ECS role); or ALIBABA_CLOUD_CREDENTIALS_URI (credentials URI)",
             ),
         ],
     )
