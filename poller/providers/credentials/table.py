@@ -147,7 +147,7 @@ def _iam_user(secrets: Secrets, site: Site) -> Origin:
     user, project = secrets["username"], secrets.get("project")
     if not (project and project.reveal()) and not site.project_id:
         raise FormError("project", "missing, a project's name is required here, or its id at params.project_id")
-    advice = "see to it that user, password, domain and project are right and the user may log in by program"
+    advice = "see to it that user, password, domain and project are right, and that IAM can be reached from here"
     habits = Habits(f"IAM user {user.reveal()}", advice, huawei.AHEAD, huawei.AFTER_REFUSAL)
     iam = site.endpoints.get("iam") or huawei.iam_endpoint(site.region)
     fetcher = huawei.IamUser(iam, user, secrets["password"], secrets["domain"], project, site.project_id)
