@@ -316,7 +316,7 @@ async def probe_once(
     found: dict[str, tuple[str | None, Diagnosis]] = dict.fromkeys(bindings, (None, UNASKED))
     for name, entry in asked.items():
         binding, observation = bindings[name], seen[entry.name]
-        what = asked_with(binding.settings, binding.kind, entry.operation)
+        what = asked_with(binding.settings, binding.kind, entry.operation, binding.credentials.name)
         told = observation.explain() if observation.explain else Explanation(0.0, ())
         found[name] = (entry.name, diagnose(observation, told, what))
     return found
@@ -329,7 +329,7 @@ def _open_lane(
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
     return Lane(
         binding.name,
-        binding.connect(clock, repeats),
+        binding.connect(clock, logger, repeats),
         Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
         clock=clock,
         reporter=reporter,

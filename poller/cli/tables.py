@@ -78,8 +78,8 @@ def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
     """What would be watched: the connections, and each task with the request that asks for it."""
     counts = Counter(entry.provider for entry in loaded.entries.values())
     print_table(
-        ("provider", "kind", "endpoint", "tasks"),
-        ((name, b.kind.name, str(b.endpoint), str(counts[name])) for name, b in bindings.items()),
+        ("provider", "kind", "endpoint", "credentials", "tasks"),
+        ((name, b.kind.name, str(b.endpoint), b.credentials.name, str(counts[name])) for name, b in bindings.items()),
     )
     sys.stdout.write("\n")
     print_table(
@@ -177,13 +177,15 @@ def _print_facts(name: str, about: str, facts: Iterable[tuple[str, str]]) -> Non
 
 
 def _kind_facts(kind: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    variables = [v["env"] + (" (optional)" if v["optional"] else "") for v in kind["default_credentials"].values()]
     yield "source", kind["source"]
     yield "extends", " > ".join(kind["extends"])
     yield "endpoint", kind["endpoint"] or "none, it must be given"
     yield "signer", kind["signer"]
     yield "credentials", "; or ".join(kind["credentials"])
-    yield "", f"left out: from {', '.join(variables)}" if variables else "left out: none are sent"
+    yield "", "left out: the first of these that is there" if kind["default_credentials"] else "left out: none are sent"
+    for link in kind["default_credentials"]:
+        optional = f" (+ {' '.join(link['optional'])})" if link["optional"] else ""
+        yield "", f"- {link['from']}: {' + '.join(link['variables'])}{optional}".removesuffix(": ")
 
 
 def _operation_facts(operation: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from poller.config.settings import (
     STORE,
+    CredentialEndpoints,
     Log,
     MissingAfter,
     Provider,
@@ -132,7 +133,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the config file, for editors."""
     schema = ConfigFile.model_json_schema()
     described = schema["$defs"]
-    for section in (Web(), Log(), MissingAfter(), Schedule(), Retention(), Provider(kind="http")):
+    sections = (Web(), Log(), MissingAfter(), Schedule(), Retention(), CredentialEndpoints(), Provider(kind="http"))
+    for section in sections:
         _write_defaults(described[type(section).__name__]["properties"], section.model_dump(mode="json"))
     _write_defaults(described[WrittenEntry.__name__]["properties"], {"follow": False})
     _write_defaults(schema["properties"], {"history": Settings().model_dump(mode="json")["history"], "store": STORE})

@@ -135,6 +135,17 @@ class Retention(Section):
     """After any other end."""
 
 
+class CredentialEndpoints(Section):
+    """Servers to fetch credentials from, in place of the vendor's: partitions, private networks, tests."""
+
+    sts: Endpoint = None
+    """Where Alibaba Cloud roles are assumed."""
+    metadata: Endpoint = None
+    """The metadata server of either vendor's ECS instances."""
+    iam: Endpoint = None
+    """Where Huawei Cloud users get a token."""
+
+
 class Provider(Section):
     """A connection to a provider's API. Its kind's spec says which operations, parameters and credentials there are."""
 
@@ -146,6 +157,8 @@ class Provider(Section):
     """https://host[:port][/prefix]. Beside a region: polls go here, and the region serves for fetching credentials."""
     credentials: Credentials = None
     """What requests are signed with, as the kind wants it. Left out: the vendor's own default chain."""
+    credential_endpoints: CredentialEndpoints = CredentialEndpoints()
+    """Where credentials are fetched, where that is not the vendor's own server."""
     params: dict[Given, ScalarText] = Field(default_factory=dict)
     """Defaults for the parameters of this provider's tasks."""
     rate_limit: Rate = 50.0

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from poller.config.loading import Loaded
@@ -17,8 +19,17 @@ from poller.domain.task import Entry
 from poller.protocols import Clock
 from poller.providers.catalog import ANY_HTTP, inline_kind
 from poller.providers.client import HttpProvider
-from poller.providers.credentials.source import CredentialSource, NoCredentialsError
-from poller.providers.credentials.static import NoCredentials, StaticSource, allowed_forms, form_for
+from poller.providers.credentials.source import Means, Origin
+from poller.providers.credentials.static import no_origin
+from poller.providers.credentials.table import (
+    Form,
+    FormError,
+    Link,
+    Site,
+    allowed_forms,
+    default_link,
+    form_for,
+)
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, SpecModel, fill, template_params
@@ -42,19 +53,24 @@ class Binding:
     settings: Provider
     kind: Kind
     endpoint: URL
-    credentials: CredentialSource
+    credentials: Origin
 
-    def connect(self, clock: Clock, repeats: bool = True) -> HttpProvider:
+    def connect(self, clock: Clock, logger: FilteringBoundLogger, repeats: bool = True) -> HttpProvider:
         """A connection; nothing is sent before its first poll. See `HttpProvider` for ``repeats``."""
+        means = Means(clock, logger.bind(provider=self.name), self._transport)
         return HttpProvider(
             operations=self.kind.operations,
             endpoint=self.endpoint,
             signer=SIGNERS[self.kind.signer],
-            credentials=self.credentials,
-            transport=HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight),
+            credentials=self.credentials.open(means),
+            transport=self._transport(),
             clock=clock,
             repeats=repeats,
         )
+
+    def _transport(self) -> HttpTransport:
+        """For polls, and for whatever else goes their way."""
+        return HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight)
 
 
 def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: bool = False) -> Iterator[Problem]:
@@ -68,7 +84,7 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
-        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets)):
+        for part in (_endpoint, _unknown_params, _Credentials(_folder(loaded), env, skip_secrets)):
             try:
                 part(provider, kinds[name])
             except _UnfitError as error:
@@ -80,15 +96,20 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
 
 def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Binding]:
     """The providers of a config that `check` found no mistake in, by name."""
-    known = all_kinds(loaded.specs)
+    known, credentials = all_kinds(loaded.specs), _Credentials(_folder(loaded), env, skip_missing=True)
     return {
-        name: _bind(name, provider, _kind(provider, known), env) for name, provider in loaded.settings.providers.items()
+        name: _bind(name, provider, _kind(provider, known), credentials)
+        for name, provider in loaded.settings.providers.items()
     }
 
 
-def _bind(name: str, provider: Provider, kind: Kind, env: Mapping[str, str]) -> Binding:
-    credentials = _Credentials(env, skip_missing=True)(provider, kind)
-    return Binding(name, provider, kind, _endpoint(provider, kind), credentials)
+def _bind(name: str, provider: Provider, kind: Kind, credentials: "_Credentials") -> Binding:
+    return Binding(name, provider, kind, _endpoint(provider, kind), credentials(provider, kind))
+
+
+def _folder(loaded: Loaded) -> Path:
+    """Where relative paths in the config start from."""
+    return loaded.files[0].parent.absolute()
 
 
 def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]:
@@ -144,43 +165,71 @@ def _unknown_params(provider: Provider, kind: Kind) -> None:
 
 
 class _Credentials:
-    """Makes a provider's credentials, from the config or from the environment variables that its kind names.
+    """Tells where a provider's credentials come from: from what is written in the config, else by the default chain.
 
     With ``skip_missing`` secrets that cannot be had are no mistake; the connection is then made without credentials.
     """
 
-    def __init__(self, env: Mapping[str, str], skip_missing: bool) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], skip_missing: bool) -> None:
+        self._folder = folder
         self._env = env
         self._skip_missing = skip_missing
 
-    def __call__(self, provider: Provider, kind: Kind) -> CredentialSource:
-        secrets = _written(provider) or self._default(kind)
-        if not secrets:
-            return NoCredentials()
-        form = form_for(kind.signer, set(secrets))
+    def __call__(self, provider: Provider, kind: Kind) -> Origin:
+        site = self._site(provider)
+        written = _written(provider)
+        return self._from_config(written, kind, site) if written else self._from_chain(kind, site)
+
+    def _site(self, provider: Provider) -> Site:
+        endpoints = provider.credential_endpoints.model_dump(exclude_none=True)
+        return Site(provider.region, provider.params.get("project_id"), provider.timeout, endpoints, self._env)
+
+    def _from_config(self, written: Mapping[str, Secret], kind: Kind, site: Site) -> Origin:
+        form = form_for(kind.signer, set(written))
         if form is None:
             allowed = "; or ".join(allowed_forms(kind.signer))
-            raise _UnfitError(Mistake(("credentials",), f"{' + '.join(secrets)}, {allowed} is allowed"))
-        if any(secret.missing for secret in secrets.values()):
-            return NoCredentials()
-        source = StaticSource(form, secrets)
+            raise _UnfitError(Mistake(("credentials",), f"{' + '.join(written)}, {allowed} is allowed"))
+        if any(secret.missing for secret in written.values()):
+            return no_origin("config")
         try:
-            source.current()
-        except NoCredentialsError as error:
+            return self._origin(form, written, site, "config")
+        except FormError as error:
+            raise _UnfitError(Mistake(("credentials", error.key), str(error))) from None
+        except ValueError as error:
             raise _UnfitError(Mistake(("credentials",), f"{error}, credentials that can be sent are allowed")) from None
-        return source
 
-    def _default(self, kind: Kind) -> dict[str, Secret]:
-        written = kind.default_credentials
-        secrets = {
-            key: Secret.from_env(variable.env, self._env, variable.optional) for key, variable in written.items()
-        }
-        if any(secret.missing for secret in secrets.values()) and not self._skip_missing:
-            names = ", ".join(written[key].env for key, secret in secrets.items() if secret.missing)
-            raise _UnfitError(
-                Mistake(("credentials",), f"missing, required here or in the environment (not set: {names})")
-            )
-        return secrets
+    def _from_chain(self, kind: Kind, site: Site) -> Origin:
+        try:
+            link = default_link(kind.signer, site)
+            return no_origin() if link is None else self._from_link(link, kind, site)
+        except FormError as error:
+            if self._skip_missing:
+                return no_origin("environment, not set")
+            raise _UnfitError(Mistake(("credentials",), str(error))) from None
+        except ValueError as error:
+            text = f"{error}, credentials that can be sent are allowed in the environment"
+            raise _UnfitError(Mistake(("credentials",), text)) from None
+
+    def _from_link(self, link: Link, kind: Kind, site: Site) -> Origin:
+        variables = {**link.variables, **link.optional}
+        secrets = {key: Secret.from_env(name, self._env, key in link.optional) for key, name in variables.items()}
+        secrets |= {key: Secret.literal(value) for key, value in link.fixed.items()}
+        form = form_for(kind.signer, set(secrets))
+        assert form is not None
+        try:
+            return self._origin(form, secrets, site, link.name)
+        except FormError as error:
+            raise FormError("", f"{variables[error.key]}: {error}") from None
+
+    def _origin(self, form: Form, secrets: Mapping[str, Secret], site: Site, name: str) -> Origin:
+        opened = {key: self._file(secrets[key]) for key in form.files}
+        for key, secret in opened.items():
+            if secret.missing and not self._skip_missing:
+                raise FormError(key, secret.missing)
+        return form.origin({**secrets, **opened}, site, name)
+
+    def _file(self, path: Secret) -> Secret:
+        return Secret.from_file(path.reveal() or "", self._folder, self._env)
 
 
 def _written(provider: Provider) -> dict[str, Secret]:

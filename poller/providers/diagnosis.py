@@ -46,11 +46,14 @@ class Asked:
 UNASKED = Diagnosis("unasked", "no task names it", works=True)
 
 
-def asked_with(settings: Provider, kind: Kind, operation: str) -> Asked:
-    """What is known of the requests that ``operation`` makes on a connection."""
+def asked_with(settings: Provider, kind: Kind, operation: str, origin: str = "none") -> Asked:
+    """What is known of the requests that ``operation`` makes on a connection.
+
+    ``origin`` is where its credentials come from if the config has none.
+    """
     op = kind.operations[operation]
     action = next((text for name, text in op.headers.items() if name.lower() == "x-acs-action"), None)
-    return Asked(action or f"{op.method} {op.path}", _origin(settings, kind), kind.signer != "plain")
+    return Asked(action or f"{op.method} {op.path}", _written(settings) or origin, kind.signer != "plain")
 
 
 def diagnose(seen: Observation, told: Explanation, asked: Asked) -> Diagnosis:
@@ -206,14 +209,10 @@ def _with_clock(diagnosis: Diagnosis, told: Explanation, asked: Asked) -> Diagno
     )
 
 
-def _origin(settings: Provider, kind: Kind) -> str:
+def _written(settings: Provider) -> str:
+    """Where in the config the credentials stand, without what they are."""
     written: dict[str, list[str]] = {}
     for path, secret in settings.secrets():
         if secret.reveal():
             written.setdefault(secret.source, []).append(".".join(path[1:]))
-    variables = [f"environment variable {raw['env']}" for raw in kind.default_credentials.values()]
-    return (
-        ", ".join(f"{source} ({', '.join(keys)})" for source, keys in written.items())
-        or ", ".join(variables)
-        or "nowhere"
-    )
+    return ", ".join(f"{source} ({', '.join(keys)})" for source, keys in written.items())

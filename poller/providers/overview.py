@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from poller.providers.credentials.static import allowed_forms
+from poller.providers.credentials.table import CHAINS, allowed_forms
 from poller.providers.spec import Kind, Operation, Rule
 
 
@@ -17,10 +17,10 @@ def describe(kind: Kind) -> dict[str, Any]:
         "endpoint": kind.endpoint,
         "signer": kind.signer,
         "credentials": list(allowed_forms(kind.signer)),
-        "default_credentials": {
-            name: {"env": variable.env, "optional": variable.optional}
-            for name, variable in kind.default_credentials.items()
-        },
+        "default_credentials": [
+            {"from": link.name, "variables": [*link.variables.values()], "optional": [*link.optional.values()]}
+            for link in CHAINS[kind.signer]
+        ],
         "operations": [describe_operation(operation) for operation in kind.operations.values()],
     }
 

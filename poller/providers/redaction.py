@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -32,9 +33,9 @@ def redacted(seen: Observation, credentials: Credentials) -> Observation:
     return seen if all(getattr(seen, name) == value for name, value in clean.items()) else replace(seen, **clean)
 
 
-def without_secrets(text: str, credentials: Credentials) -> str:
-    """``text``, which may have been cut with an ellipsis, without any secret of ``credentials``."""
-    return _without(text, _hidden(credentials.secrets)) if credentials else text
+def without(text: str, secrets: Iterable[str]) -> str:
+    """``text``, which may have been cut with an ellipsis, without any of ``secrets``, plain or as in a URL."""
+    return _without(text, _hidden(form for secret in secrets for form in (secret, quote(secret, safe="~"))))
 
 
 def unmasked(text: str, credentials: Credentials, is_cut: bool = False) -> str:
@@ -45,7 +46,7 @@ def unmasked(text: str, credentials: Credentials, is_cut: bool = False) -> str:
     """
     if not credentials:
         return text
-    text = without_secrets(text, credentials)
+    text = _without(text, _hidden(credentials.secrets))
     for secret in sorted(credentials.secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_HIDDEN:
             text = _without_disguised(text, secret)

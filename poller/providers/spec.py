@@ -321,15 +321,6 @@ class SpecModel(_Model):
     """What may be asked for, by names of one's own."""
 
 
-class VariableModel(_Model):
-    """The environment variable that a credential comes from where the config file has none."""
-
-    env: Annotated[str, Field(min_length=1)]
-    """The variable's name."""
-    optional: bool = False
-    """Whether it may be absent."""
-
-
 class KindModel(SpecModel):
     """A spec file: an API under a name of its own. All but `http` extend some other kind, `http` if they name none."""
 
@@ -345,8 +336,6 @@ class KindModel(SpecModel):
     """https://host[:port][/prefix]; {region} in it is the provider's."""
     signer: SignerName | None = None
     """How requests are signed; plain: credentials are sent as they are."""
-    default_credentials: Mapping[str, VariableModel] = Field(default_factory=dict)
-    """Where credentials come from that the config file leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +413,6 @@ class Kind:
     line: tuple[KindModel, ...] = field(repr=False)
     endpoint: str | None = field(compare=False)
     signer: str = field(compare=False)
-    default_credentials: Mapping[str, VariableModel] = field(compare=False)
     operations: Mapping[str, Operation] = field(compare=False)
 
     @property
@@ -498,7 +486,6 @@ def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
         line=line,
         endpoint=_first(m.endpoint for m in line),
         signer=_first(m.signer for m in line) or "plain",
-        default_credentials=_default_credentials(line),
         operations={name: _compile_operation(name, operation, line) for name, operation in operations.items()},
     )
 
@@ -507,11 +494,6 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a spec file, for editors."""
     schema = KindModel.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "spec of a kind of provider"}
-
-
-def _default_credentials(line: Iterable[KindModel]) -> Mapping[str, VariableModel]:
-    """Those of the nearest kind that has any, but none from beyond a kind with a signer of its own: they go with it."""
-    return next((m.default_credentials for m in line if m.default_credentials or m.signer), {})
 
 
 def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, ...]) -> Operation:

@@ -10,7 +10,6 @@ from poller.config.wording import Mistake, found, kind, mistakes, one_of
 from poller.config.yamlfile import Document
 from poller.domain.errors import Problem
 from poller.providers.catalog import ANY_HTTP, builtin_kinds, builtin_models
-from poller.providers.credentials.static import allowed_forms, form_for
 from poller.providers.spec import Kind, KindModel, compile_kind
 
 
@@ -112,11 +111,6 @@ class _Reader:
 
     def _misfits(self, made: Kind) -> Iterator[Mistake]:
         """Mistakes that only show when a kind is seen together with what it extends."""
-        credentials = made.default_credentials
-        if credentials and form_for(made.signer, set(credentials)) is None:
-            allowed = "; or ".join(allowed_forms(made.signer))
-            text = f"{' + '.join(credentials)}, {allowed} is allowed with signer {made.signer}"
-            yield Mistake(("default_credentials",), text)
         if not made.operations and not any(self._parent(other) == made.name for other in self._named):
             text = "none, at least one operation is required in a kind that no other one extends"
             yield Mistake(("operations",), text)

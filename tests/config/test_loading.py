@@ -195,8 +195,8 @@ tasks:
         yield config.entry_problem("own", ("operation",), "'o', another is allowed")
 
     allowed = (
-        "auth_pause, credentials, endpoint, kind, max_in_flight, max_pause, params, rate_limit, region, schedule, "
-        "spec, timeout is allowed (did you mean 'timeout'?)"
+        "auth_pause, credential_endpoints, credentials, endpoint, kind, max_in_flight, max_pause, params, rate_limit, "
+        "region, schedule, spec, timeout is allowed (did you mean 'timeout'?)"
     )
     missing = "environment variable NOPE is not set, one that holds the secret is allowed"
     assert told(text, check=check) == [
@@ -349,9 +349,10 @@ CONTRACT = {
     "MissingAfter": {"polls", "time"},
     "Retention": {"succeeded", "unsuccessful"},
     "Provider": {
-        "kind", "region", "endpoint", "credentials", "params", "rate_limit", "max_in_flight", "timeout", "auth_pause",
-        "max_pause", "schedule", "spec",
+        "kind", "region", "endpoint", "credentials", "credential_endpoints", "params", "rate_limit", "max_in_flight",
+        "timeout", "auth_pause", "max_pause", "schedule", "spec",
     },
+    "CredentialEndpoints": {"sts", "metadata", "iam"},
     "WrittenEntry": {"name", "provider", "operation", "params", "labels", "follow", "schedule"},
 }  # fmt: skip
 

@@ -198,7 +198,9 @@ async def test_kinds_are_shown() -> None:
     status, out, _ = await poller("providers", "huawei-dlf", "--json")
     (kind,) = (json.loads(line) for line in out.splitlines())
     assert kind["operations"][0]["optional"] == ["workspace"]
-    assert kind["default_credentials"]["access_key"] == {"env": "HUAWEICLOUD_SDK_AK", "optional": False}
+    environment, agency = kind["default_credentials"]
+    assert environment["variables"] == ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"]
+    assert agency["from"] == "ECS agency"
     status, out, err = await poller("providers", "huawei")
     assert (status, out) == (1, "")
     assert "(did you mean 'huawei-dlf'?)" in err

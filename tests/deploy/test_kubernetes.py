@@ -335,3 +335,26 @@ def test_with_rrsa_the_account_names_a_role_and_the_namespace_asks_for_its_injec
     assert account["metadata"]["annotations"] == {"pod-identity.alibabacloud.com/role-name": "poller"}
     assert namespace["metadata"]["labels"]["pod-identity.alibabacloud.com/injection"] == "on"
     assert complaints([account, namespace], "1.37", tmp_path) == ""
+
+
+def test_with_rrsa_poller_takes_on_the_role_by_the_variables_that_the_webhook_adds(tmp_path: Path) -> None:
+    """As README.md tells: the overlay's config without `credentials`."""
+    settings = yaml.safe_load((SINGLE / "config/poller.yaml").read_text("utf-8"))
+    del settings["providers"]["search"]["credentials"], settings["include"]
+    (tmp_path / "poller.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    (tmp_path / "token").write_text("the-token", "utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "poller", *("check", "--skip-secrets", "-c", str(tmp_path / "poller.yaml"))],
+        capture_output=True,
+        text=True,
+        env={
+            "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/poller",
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/ack-rrsa-c1",
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(tmp_path / "token"),
+        },
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "RRSA role acs:ram::1:role/poller" in done.stdout

@@ -11,6 +11,8 @@ from poller.config.loading import Loaded
 from poller.domain.errors import ConfigError
 from poller.providers.binding import bind
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential
+from poller.providers.credentials.source import NoCredentialsError
+from tests.providers.credentials.doubles import opened
 
 KEYS = {"access_key_id": "id", "access_key_secret": "secret-of-mine"}
 HUAWEI = {"access_key": "id", "secret_key": "secret-of-mine"}
@@ -80,7 +82,8 @@ def test_every_form_of_credentials(
     """Written out, from the environment, with and without a session token."""
     env = {"TOKEN": "from-env\n"}
     loaded = load(tmp_path, {"p": {**provider, "credentials": credentials}}, env=env)
-    assert bind(loaded, env)["p"].credentials.current() == expected
+    origin = bind(loaded, env)["p"].credentials
+    assert (origin.name, opened(origin).current()) == ("config", expected)
 
 
 def test_left_out_credentials_come_from_the_vendors_variables(tmp_path: Path) -> None:
@@ -88,8 +91,114 @@ def test_left_out_credentials_come_from_the_vendors_variables(tmp_path: Path) ->
     env = {"HUAWEICLOUD_SDK_AK": "ak", "HUAWEICLOUD_SDK_SK": "sk-1234"}
     bare = {key: value for key, value in STUDIO.items() if key != "credentials"}
     bindings = bind(load(tmp_path, {"p": bare, "q": JOBS}, env=env), env)
-    assert bindings["p"].credentials.current() == AccessKey("ak", "sk-1234")
-    assert bindings["q"].credentials.current() is None
+    assert opened(bindings["p"].credentials).current() == AccessKey("ak", "sk-1234")
+    assert opened(bindings["q"].credentials).current() is None
+    assert [binding.credentials.name for binding in bindings.values()] == ["environment", "none"]
+
+
+RRSA_ENV = {
+    "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r",
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/p",
+    "ALIBABA_CLOUD_OIDC_TOKEN_FILE": "tokens/oidc",
+}
+NO_KEYS = {"kind": "alibaba-opensearch", "region": "cn-hangzhou"}
+AGENCY_ONLY = {"kind": "huawei-dlf", "region": "cn-north-1"}
+ROLE = {"role_arn": "acs:ram::1:role/r", "oidc_provider_arn": "p", "oidc_token_file": "tokens/oidc"}
+USER = {"username": "ann", "password": "secret-of-mine", "domain": "acme"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "env", "name"),
+    [
+        (NO_KEYS, RRSA_ENV, "RRSA role acs:ram::1:role/r"),
+        (NO_KEYS, {"ALIBABA_CLOUD_ECS_METADATA": "my-role"}, "ECS role my-role"),
+        (NO_KEYS, {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://127.0.0.1:1/secret-of-mine"}, "credentials URI"),
+        (AGENCY_ONLY, {}, "ECS agency"),
+        ({**NO_KEYS, "credentials": ROLE}, {}, "RRSA role acs:ram::1:role/r"),
+        ({**NO_KEYS, "credentials": {"ecs_role": {"env": "R"}}}, {"R": "mine"}, "ECS role mine"),
+        ({**NO_KEYS, "credentials": {"credentials_uri": "http://127.0.0.1:1/secret-of-mine"}}, {}, "credentials URI"),
+        ({**AGENCY_ONLY, "credentials": {"agency": "ecs"}}, {"HUAWEICLOUD_SDK_AK": "i"}, "ECS agency"),
+        ({**STUDIO, "credentials": USER}, {}, "IAM user ann"),
+        ({**AGENCY_ONLY, "credentials": {**USER, "project": "cn-north-1"}}, {}, "IAM user ann"),
+    ],
+)
+def test_fetched_credentials_have_a_name_and_ask_nobody_yet(
+    tmp_path: Path, provider: dict[str, Any], env: dict[str, str], name: str
+) -> None:
+    """Written out or by the vendor's variables; paths are relative to the config."""
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/oidc").write_text("secret-of-mine\n")
+    origin = bind(load(tmp_path, {"p": provider}, env=env), env)["p"].credentials
+    assert origin.name == name
+    with pytest.raises(NoCredentialsError, match=f"^{name}: not fetched yet; "):
+        opened(origin).current()
+
+
+@pytest.mark.parametrize(
+    ("provider", "env", "name"),
+    [
+        (NO_KEYS, {}, "environment, not set"),
+        (NO_KEYS, RRSA_ENV, "RRSA role acs:ram::1:role/r"),
+        ({**NO_KEYS, "credentials": ROLE}, {}, "RRSA role acs:ram::1:role/r"),
+        ({**NO_KEYS, "credentials": {**KEYS, "access_key_id": {"env": "NO"}}}, {}, "config"),
+    ],
+)
+def test_without_secrets_the_origin_is_still_told(
+    tmp_path: Path, provider: dict[str, Any], env: dict[str, str], name: str
+) -> None:
+    """For a check in CI, where neither keys nor token files are there."""
+    loaded = load(tmp_path, {"p": provider}, env=env, skip_secrets=True)
+    assert bind(loaded, env)["p"].credentials.name == name
+
+
+ENV_MISTAKES: list[tuple[dict[str, Any], dict[str, str], str]] = [
+    (
+        AGENCY_ONLY,
+        {"HUAWEICLOUD_SDK_SK": "secret-of-mine"},
+        "providers.p.credentials: missing, and the environment has HUAWEICLOUD_SDK_SK without HUAWEICLOUD_SDK_AK",
+    ),
+    (
+        NO_KEYS,
+        RRSA_ENV,
+        "providers.p.credentials: ALIBABA_CLOUD_OIDC_TOKEN_FILE: file 'tokens/oidc': does not exist,"
+        " a file that holds the secret is allowed",
+    ),
+    (
+        NO_KEYS,
+        {"ALIBABA_CLOUD_CREDENTIALS_URI": "secret-of-mine"},
+        "providers.p.credentials: ALIBABA_CLOUD_CREDENTIALS_URI: not a URI like http://host:port/path",
+    ),
+    (
+        NO_KEYS,
+        {"ALIBABA_CLOUD_ACCESS_KEY_ID": "i", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret-of-mine\nx"},
+        "providers.p.credentials: access key secret: it holds a line break or another control character inside,"
+        " credentials that can be sent are allowed in the environment",
+    ),
+    (
+        {**NO_KEYS, "credentials": ROLE},
+        {},
+        "providers.p.credentials.oidc_token_file: file 'tokens/oidc': does not exist,"
+        " a file that holds the secret is allowed",
+    ),
+    (
+        {**AGENCY_ONLY, "credentials": USER},
+        {},
+        "providers.p.credentials.project: missing, a project's name is required here, or its id at params.project_id",
+    ),
+    (
+        {**AGENCY_ONLY, "credentials": {"agency": "secret-of-mine"}},
+        {},
+        "providers.p.credentials.agency: something else, ecs is allowed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "env", "expected"), ENV_MISTAKES)
+def test_mistakes_in_credentials_that_are_to_be_fetched(
+    tmp_path: Path, provider: dict[str, Any], env: dict[str, str], expected: str
+) -> None:
+    """Offline, by key or variable."""
+    assert mistakes(tmp_path, {"p": provider}, env=env) == [expected]
 
 
 MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
@@ -133,16 +242,19 @@ MISTAKES: list[tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]] = [
         [],
         [
             "providers.p.credentials: access_key + secret_key,"
-            " access_key_id + access_key_secret (+ security_token) is allowed"
+            " access_key_id + access_key_secret (+ security_token); or role_arn + oidc_provider_arn + oidc_token_file"
+            " (+ role_session_name); or ecs_role; or credentials_uri is allowed"
         ],
     ),
     (
         "no credentials anywhere",
-        {"p": {"kind": "huawei-dlf", "region": "r"}},
+        {"p": {"kind": "alibaba-opensearch", "region": "r"}},
         [],
         [
-            "providers.p.credentials: missing, required here or in the environment"
-            " (not set: HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK)"
+            "providers.p.credentials: missing, required here or as variables:"
+            " ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET (environment); or ALIBABA_CLOUD_ROLE_ARN,"
+            " ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE (RRSA); or ALIBABA_CLOUD_ECS_METADATA"
+            " (ECS role); or ALIBABA_CLOUD_CREDENTIALS_URI (credentials URI)"
         ],
     ),
     (

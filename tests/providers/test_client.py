@@ -27,7 +27,7 @@ from poller.providers.credentials.forms import (
     Credentials,
     HeaderCredential,
 )
-from poller.providers.credentials.static import FORMS, StaticSource, form_for
+from poller.providers.credentials.static import StaticSource
 from poller.providers.request import Request
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, KindModel, compile_kind
@@ -670,7 +670,7 @@ class TestCredentials:
     async def test_that_are_not_there_send_nothing(self, rig: Rig) -> None:
         """Without credentials no request goes out; the observation says what is the matter with them."""
         wire = await rig.wire(OK)
-        source = StaticSource(form_for("plain", {"bearer"}), {"bearer": Unreadable()})  # type: ignore[arg-type]
+        source = StaticSource(Bearer, [Unreadable()])
         seen = await rig.connect(wire.url, source=source).poll(entry(JOBS, "job"))
         assert (seen.outcome, seen.rule, wire.requests) == (Outcome.UNAUTHORIZED, "nothing was sent", [])
         assert seen.message == "no credentials: a part that is needed is absent"
@@ -809,7 +809,7 @@ class TestExplanation:
     @pytest.mark.parametrize("params", [{"id": ".."}, None])
     async def test_of_nothing_tells_that_nothing_was_sent(self, rig: Rig, params: dict[str, str] | None) -> None:
         """A request that cannot be made, or signed, is none."""
-        source = Given(None) if params else StaticSource(FORMS["plain"][0], {"bearer": Unreadable()})
+        source = Given(None) if params else StaticSource(Bearer, [Unreadable()])
         seen = await rig.connect("http://127.0.0.1:1", source=source).poll(entry(JOBS, "job", params))
         assert seen.explain is not None
         told = seen.explain()

@@ -10,7 +10,7 @@ from poller.config.secret import Secret
 from poller.config.settings import Provider
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation, Outcome
-from poller.providers.catalog import builtin_kinds
+from poller.providers.catalog import builtin_kinds, inline_kind
 from poller.providers.classify import classify
 from poller.providers.diagnosis import Asked, Diagnosis, asked_with, diagnose
 from poller.providers.explain import explain_reply
@@ -211,9 +211,8 @@ class TestAsked:
     def test_of_alibaba_cloud_is_its_action(self) -> None:
         """It is what permissions are granted for."""
         settings = Provider(kind="alibaba-opensearch")
-        asked = asked_with(settings, builtin_kinds()["alibaba-opensearch"], "function-instance")
-        assert (asked.action, asked.signed) == ("GetFunctionInstance", True)
-        assert asked.credentials.startswith("environment variable ALIBABA_CLOUD_ACCESS_KEY_ID, environment variable ")
+        asked = asked_with(settings, builtin_kinds()["alibaba-opensearch"], "function-instance", "ECS role r")
+        assert asked == Asked("GetFunctionInstance", "ECS role r", signed=True)
 
     def test_elsewhere_is_method_and_path(self) -> None:
         """There is no other name for it."""
@@ -232,7 +231,7 @@ class TestAsked:
         assert asked.credentials == "the config file (access_key), environment variable SK (secret_key)"
 
     def test_of_an_api_that_wants_none_has_none(self) -> None:
-        """Nor any hint where they might be."""
-        kind = builtin_kinds()["huawei-dlf"]
-        kindless = type(kind)("k", "", None, "plain", {}, kind.operations)
-        assert asked_with(Provider(kind="http"), kindless, "system-task").credentials == "nowhere"
+        """Nor any hint where they might be, nor a signature."""
+        job = {"path": "/job", "status": "status", "states": {"succeeded": "ok", "failed": "bad"}}
+        asked = asked_with(Provider(kind="http"), inline_kind({"operations": {"job": job}}), "job")
+        assert (asked.credentials, asked.signed) == ("none", False)

@@ -19,7 +19,6 @@ from poller.providers.spec import (
     Operation,
     OperationModel,
     RuleModel,
-    VariableModel,
     compile_kind,
     fill,
     status_text,
@@ -358,19 +357,13 @@ class TestCompiled:
         assert answered(operation, {"id": ""}, 200, {"X-Id": "h"}).request_id == "h"
         assert answered(operation, {}).request_id is None
 
-    def test_default_credentials_and_endpoint_are_inherited(self) -> None:
-        """The nearest of a kind and those it extends tells endpoint, signer and default credentials."""
-        variable = VariableModel(env="A")
-        parent = KindModel(
-            kind="p", endpoint="https://p", signer="sdk-hmac-sha256", default_credentials={"token": variable}
-        )
+    def test_signer_and_endpoint_are_inherited(self) -> None:
+        """The nearest of a kind and those it extends tells endpoint and signer."""
+        parent = KindModel(kind="p", endpoint="https://p", signer="sdk-hmac-sha256")
         kind = compile_kind(KindModel(kind="c", about="C"), [parent])
         assert (kind.endpoint, kind.signer) == ("https://p", "sdk-hmac-sha256")
-        assert kind.default_credentials == {"token": variable}
-        other = compile_kind(KindModel(kind="c", signer="plain"), [parent])
-        assert other.default_credentials == {}, "those of another signer"
         alone = compile_kind(KindModel(kind="c"), [])
-        assert (alone.endpoint, alone.signer, alone.default_credentials) == (None, "plain", {})
+        assert (alone.endpoint, alone.signer) == (None, "plain")
         assert alone.params == frozenset()
 
 

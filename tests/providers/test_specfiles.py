@@ -103,14 +103,13 @@ class TestKinds:
         ]
 
     def test_may_extend_a_built_in_one(self) -> None:
-        """With all that this one has: operations, signer, default credentials and rules."""
+        """With all that this one has: operations, signer and rules."""
         kind = kinds({"a.yaml": yaml.safe_dump({"kind": "mine", "extends": "huawei-dlf", "operations": {"job": JOB}})})[
             "mine"
         ]
         dlf = builtin_kinds()["huawei-dlf"]
         assert list(kind.operations) == ["system-task", "job"]
         assert (kind.signer, kind.endpoint) == (dlf.signer, dlf.endpoint)
-        assert kind.default_credentials == dlf.default_credentials
         assert kind.operations["job"].fallbacks == dlf.operations["system-task"].fallbacks
         assert describe(kind)["extends"] == ["huawei-dlf", "huawei-cloud", "http"]
 

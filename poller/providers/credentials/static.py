@@ -1,69 +1,20 @@
-"""Credentials written in the config file: which forms each signer takes, and the value that is valid now."""
+"""Credentials that are secrets themselves, from the config file or the environment, and the value that is valid now."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, Credentials, HeaderCredential
-from poller.providers.credentials.source import NoCredentialsError
-
-
-class Secret(Protocol):
-    """A value that may change under a running daemon."""
-
-    def reveal(self) -> str | None:
-        """The value now; None for an optional one that is absent."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One way to write credentials: its keys (dotted where nested), and what is made of them."""
-
-    keys: tuple[str, ...]
-    build: Callable[..., Credentials]
-    optional: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The form for people: ``access_key + secret_key (+ security_token)``."""
-        optional = "".join(f" (+ {key})" for key in self.optional)
-        return " + ".join(self.keys) + optional
-
-
-FORMS: Mapping[str, tuple[Form, ...]] = {
-    "acs3-hmac-sha256": (Form(("access_key_id", "access_key_secret"), AccessKey, ("security_token",)),),
-    "sdk-hmac-sha256": (
-        Form(("access_key", "secret_key"), AccessKey, ("security_token",)),
-        Form(("token",), AuthToken),
-    ),
-    "plain": (
-        Form(("bearer",), Bearer),
-        Form(("basic.username", "basic.password"), Basic),
-        Form(("header.name", "header.value"), HeaderCredential),
-        Form(("token",), AuthToken),
-    ),
-}
-"""The forms that each signer takes."""
-
-
-def form_for(signer: str, keys: set[str]) -> Form | None:
-    """The form that ``keys`` are written in; None when they fit none."""
-    return next((f for f in FORMS[signer] if set(f.keys) <= keys <= {*f.keys, *f.optional}), None)
-
-
-def allowed_forms(signer: str) -> tuple[str, ...]:
-    """The forms that a signer takes, each for people."""
-    return tuple(form.text for form in FORMS[signer])
+from poller.providers.credentials.forms import Credentials
+from poller.providers.credentials.source import Means, NoCredentialsError, Origin, Secret
 
 
 class StaticSource:
     """Credentials made of secrets, made anew when one of them has changed. Implements `CredentialSource`."""
 
-    def __init__(self, form: Form, secrets: Mapping[str, Secret]) -> None:
-        self._build = form.build
-        self._required = len(form.keys)
-        self._secrets = [secrets[key] for key in (*form.keys, *form.optional) if key in secrets]
+    def __init__(
+        self, build: Callable[..., Credentials], required: Sequence[Secret], optional: Sequence[Secret] = ()
+    ) -> None:
+        self._build = build
+        self._required = len(required)
+        self._secrets = [*required, *optional]
         self._values: list[str | None] = []
         self._credentials: Credentials = None
         self._problem = ""
@@ -117,3 +68,13 @@ class NoCredentials:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def no_origin(name: str = "none") -> Origin:
+    """Where no credentials come from."""
+
+    def open_source(means: Means) -> NoCredentials:
+        del means
+        return NoCredentials()
+
+    return Origin(name, open_source)

@@ -2,7 +2,7 @@
 
 A signer is a pure function of a request, credentials, the time (aware, UTC) and a nonce. It gives the headers to *add*
 to that request, which must then be sent unchanged: `request.with_headers(signer(…))`. Everything else a provider wants
-in its headers comes with the request. Credentials of a form not in `CREDENTIAL_FORMS` are a `TypeError`.
+in its headers comes with the request. Credentials that a signer has no use for are a `TypeError`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,12 +23,3 @@ SIGNERS: Mapping[str, Signer] = MappingProxyType(
         "plain": plain.sign,
     }
 )
-
-CREDENTIAL_FORMS: Mapping[str, tuple[type, ...]] = MappingProxyType(
-    {
-        "acs3-hmac-sha256": acs3.ACCEPTS,
-        "sdk-hmac-sha256": sdk_hmac.ACCEPTS,
-        "plain": plain.ACCEPTS,
-    }
-)
-"""Which credentials each signer accepts, for `isinstance`; `NoneType` where it can do without."""

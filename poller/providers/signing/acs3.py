@@ -10,8 +10,6 @@ from poller.providers.credentials.forms import AccessKey, Credentials
 from poller.providers.request import Request, check_header
 from poller.providers.signing import canonical
 
-ACCEPTS: tuple[type, ...] = (AccessKey,)
-
 _ALGORITHM = "ACS3-HMAC-SHA256"
 _SIGNED = ("content-type", "host")
 

@@ -1,12 +1,9 @@
 """Credentials that are sent as they are: nothing is signed."""
 
 from datetime import datetime
-from types import NoneType
 
 from poller.providers.credentials.forms import AuthToken, Basic, Bearer, Credentials, HeaderCredential
 from poller.providers.request import Request
-
-ACCEPTS: tuple[type, ...] = (Bearer, Basic, HeaderCredential, AuthToken, NoneType)
 
 
 def sign(_request: Request, credentials: Credentials, _now: datetime, _nonce: str) -> dict[str, str]:

@@ -12,8 +12,6 @@ from poller.providers.credentials.forms import AccessKey, AuthToken, Credentials
 from poller.providers.request import Request
 from poller.providers.signing import canonical
 
-ACCEPTS: tuple[type, ...] = (AccessKey, AuthToken)
-
 _ALGORITHM = "SDK-HMAC-SHA256"
 # In the order in which they are signed.
 _SIGNED = ("content-type", "host", "workspace", "x-project-id", "x-sdk-date", "x-security-token")

@@ -1,13 +1,11 @@
-"""Credentials from the config file: which forms there are, and the value that is valid now."""
-
-from typing import Any
+"""Credentials that are secrets themselves: the value that is valid now."""
 
 import pytest
 
-from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, Credentials, HeaderCredential
+from poller.providers.credentials.forms import AccessKey, Bearer
 from poller.providers.credentials.source import NoCredentialsError
-from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
-from poller.providers.signing import CREDENTIAL_FORMS, SIGNERS
+from poller.providers.credentials.static import NoCredentials, StaticSource
+from poller.providers.credentials.table import form_for
 
 
 class Changing:
@@ -26,76 +24,8 @@ def source(signer: str, **values: str | None) -> tuple[StaticSource, dict[str, C
     secrets = {key.replace("__", "."): Changing(value) for key, value in values.items()}
     form = form_for(signer, set(secrets))
     assert form is not None
-    return StaticSource(form, secrets), secrets
-
-
-class TestForm:
-    @pytest.mark.parametrize(
-        ("signer", "values", "credentials"),
-        [
-            ("acs3-hmac-sha256", {"access_key_id": "i", "access_key_secret": "s"}, AccessKey("i", "s")),
-            (
-                "acs3-hmac-sha256",
-                {"access_key_secret": "s", "security_token": "t", "access_key_id": "i"},
-                AccessKey("i", "s", "t"),
-            ),
-            (
-                "acs3-hmac-sha256",
-                {"access_key_id": "i", "access_key_secret": "s", "security_token": None},
-                AccessKey("i", "s"),
-            ),
-            (
-                "acs3-hmac-sha256",
-                {"access_key_id": "i", "access_key_secret": "s", "security_token": " "},
-                AccessKey("i", "s"),
-            ),
-            ("sdk-hmac-sha256", {"access_key": "i\n", "secret_key": " s\r\n"}, AccessKey("i", "s")),
-            (
-                "sdk-hmac-sha256",
-                {"access_key": "i", "secret_key": "s", "security_token": "t"},
-                AccessKey("i", "s", "t"),
-            ),
-            ("sdk-hmac-sha256", {"token": "t"}, AuthToken("t")),
-            ("plain", {"bearer": "b"}, Bearer("b")),
-            ("plain", {"basic__username": "u", "basic__password": "p"}, Basic("u", "p")),
-            ("plain", {"header__name": "X-Key", "header__value": "v"}, HeaderCredential("X-Key", "v")),
-            ("plain", {"token": "t"}, AuthToken("t")),
-        ],
-    )
-    def test_makes_credentials(self, signer: str, values: dict[str, Any], credentials: Credentials) -> None:
-        """Each way to write credentials makes those its signer takes, in whatever order they are written."""
-        made = source(signer, **values)[0].current()
-        assert made == credentials
-        assert isinstance(made, CREDENTIAL_FORMS[signer])
-
-    @pytest.mark.parametrize(
-        ("signer", "keys"),
-        [
-            ("acs3-hmac-sha256", set()),
-            ("acs3-hmac-sha256", {"access_key_id"}),
-            ("acs3-hmac-sha256", {"access_key", "secret_key"}),
-            ("acs3-hmac-sha256", {"access_key_id", "access_key_secret", "token"}),
-            ("sdk-hmac-sha256", {"access_key", "secret_key", "token"}),
-            ("sdk-hmac-sha256", {"security_token"}),
-            ("plain", {"bearer", "token"}),
-            ("plain", {"basic.username"}),
-            ("plain", {"access_key", "secret_key"}),
-        ],
-    )
-    def test_fits_or_does_not(self, signer: str, keys: set[str]) -> None:
-        """Too few keys, too many, or those of another signer make no credentials."""
-        assert form_for(signer, keys) is None
-
-    def test_reads_well(self) -> None:
-        """A form can be shown to people."""
-        assert [form.text for form in FORMS["sdk-hmac-sha256"]] == [
-            "access_key + secret_key (+ security_token)",
-            "token",
-        ]
-
-    def test_is_there_for_every_signer(self) -> None:
-        """No signer is without a way to write its credentials."""
-        assert set(FORMS) == set(SIGNERS)
+    required, optional = ([secrets[key] for key in keys if key in secrets] for keys in (form.keys, form.optional))
+    return StaticSource(form.makes, required, optional), secrets
 
 
 class TestSource:
