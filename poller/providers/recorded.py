@@ -86,6 +86,7 @@ def _as_http(value: object) -> int:
 
 
 Seen: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
+Number: TypeAlias = Annotated[float, Field(strict=True)]
 Time: TypeAlias = Annotated[float, PlainValidator(_as_time)]
 
 
@@ -101,15 +102,15 @@ class CaseModel(BaseModel):
     headers: Headers = Field(default_factory=dict)
     expect: Annotated[str, PlainValidator(_as_verdict)]
     raw_status: Seen | None = None
-    progress: float | None = None
+    progress: Number | None = None
     message: str | None = None
     code: Seen | None = None
     run_id: Seen | None = None
     request_id: Seen | None = None
     started_at: Time | None = None
     ended_at: Time | None = None
-    duration_seconds: float | None = None
-    retry_after_seconds: float | None = None
+    duration_seconds: Number | None = None
+    retry_after_seconds: Number | None = None
 
     @field_validator("body")
     @classmethod

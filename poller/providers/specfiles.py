@@ -117,7 +117,8 @@ class _Reader:
             allowed = "; or ".join(allowed_forms(made.signer))
             text = f"{' + '.join(credentials)}, {allowed} is allowed with signer {made.signer}"
             yield Mistake(("default_credentials",), text)
-        if not made.operations and not any(self._parent(other) == made.name for other in self._named):
+        extended = self._nameless or any(self._parent(other) == made.name for other in self._named)
+        if not made.operations and not extended:
             text = "none, at least one operation is required in a kind that no other one extends"
             yield Mistake(("operations",), text)
 
