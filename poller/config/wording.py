@@ -133,6 +133,7 @@ _WORDINGS: Mapping[str, _Wording] = {
     "list_type": _wants_shape("a list"),
     "tuple_type": _wants_shape("a list"),
     "string_type": _text_wanted,
+    "string_too_short": lambda _: "empty text, text that is not empty is allowed",
     "string_unicode": lambda _: "text with half a surrogate pair, text that UTF-8 can carry is allowed",
     "string_pattern_mismatch": _wants("text that is not empty, without control characters,"),
     "bool_type": _wants("true or false"),

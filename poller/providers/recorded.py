@@ -86,6 +86,7 @@ def _as_http(value: object) -> int:
 
 
 Seen: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
+Number: TypeAlias = Annotated[float, Field(strict=True)]
 Time: TypeAlias = Annotated[float, PlainValidator(_as_time)]
 
 
@@ -101,15 +102,15 @@ class CaseModel(BaseModel):
     headers: Headers = Field(default_factory=dict)
     expect: Annotated[str, PlainValidator(_as_verdict)]
     raw_status: Seen | None = None
-    progress: float | None = None
+    progress: Number | None = None
     message: str | None = None
     code: Seen | None = None
     run_id: Seen | None = None
     request_id: Seen | None = None
     started_at: Time | None = None
     ended_at: Time | None = None
-    duration_seconds: float | None = None
-    retry_after_seconds: float | None = None
+    duration_seconds: Number | None = None
+    retry_after_seconds: Number | None = None
 
     @field_validator("body")
     @classmethod
@@ -213,6 +214,7 @@ class _OperationFolder:
         return cases
 
     def _case(self, document: Document, raw: list[object], index: int) -> Iterator[Case]:
+        self._note(raw[index])
         try:
             model = CaseModel.model_validate(raw[index])
         except ValidationError as error:
@@ -224,10 +226,14 @@ class _OperationFolder:
         else:
             yield Case(self._operation, model, body)
 
+    def _note(self, raw: object) -> None:
+        """Remembers the file that a case names, also if there are mistakes in it."""
+        file = raw.get("file") if isinstance(raw, dict) else None
+        self._named.update(Path(file).parts[:1] if isinstance(file, str) else ())
+
     def _body(self, model: CaseModel) -> bytes | Mistake | None:
         if model.file is None:
             return _encoded(model.body) if "body" in model.model_fields_set else b""
-        self._named.add(model.file.split("/", 1)[0])
         try:
             with (self._folder / model.file).open("rb") as file:
                 body = file.read(LONGEST_BODY + 1)

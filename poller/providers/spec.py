@@ -95,7 +95,7 @@ def _as_signer(name: str) -> str:
 
 
 def _as_reported(value: object) -> object:
-    if value not in REPORTED:
+    if not isinstance(value, str) or value not in REPORTED:
         raise refusal(one_of(value, REPORTED))
     return value
 
@@ -135,7 +135,7 @@ def _scalar_or_list(*scalars: str) -> WithJsonSchema:
 
 
 Text = Annotated[
-    str, BeforeValidator(_as_text), Field(min_length=1), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
+    str, Field(min_length=1), BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
 ]
 Texts = Annotated[
     tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1), _scalar_or_list("string", "integer")
@@ -145,6 +145,7 @@ Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
 Headers = Annotated[Templates, AfterValidator(_as_headers)]
 Find = Annotated[str, AfterValidator(_as_expression)]
 """A JMESPath expression into the answer."""
+Truth = Annotated[bool, Field(strict=True)]
 Method = Annotated[str, PlainValidator(_as_method), WithJsonSchema({"enum": [*_METHODS]})]
 Body = Annotated[Any, PlainValidator(_as_body), WithJsonSchema({"type": ["object", "array"]})]
 Reported = Annotated[State, BeforeValidator(_as_reported)]
@@ -172,7 +173,7 @@ class RuleModel(_Model):
     """What the poll brought; answered: the status is looked up in the states."""
     state: Reported | None = None
     """The state that the task is in, instead of an outcome."""
-    again: bool = False
+    again: Truth = False
     """Whether it is worth asking once more at once, with new credentials where these were refused."""
 
     @field_validator("http")
@@ -237,7 +238,7 @@ class OperationModel(_Model):
     """The API's statuses, by state; any other status is unrecognized."""
     progress: Find | None = None
     """How far it is."""
-    progress_scale: Annotated[float, Field(gt=0)] = 100.0
+    progress_scale: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 100.0
     """What the API calls all of it: 100, or 1 for a ratio."""
     message: Find | None = None
     """A text for people, such as why it failed."""
@@ -297,7 +298,7 @@ class OperationModel(_Model):
 class SpecModel(_Model):
     """What describes an API; the inline `spec:` of a provider in the config file."""
 
-    fold_keys: bool = False
+    fold_keys: Truth = False
     """Whether keys of answers are compared without case and underscores."""
     opaque: tuple[str, ...] = ()
     """Keys whose values are the caller's own data: never folded, and read as JSON where they are JSON in a text."""

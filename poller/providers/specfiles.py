@@ -111,7 +111,8 @@ class _Reader:
 
     def _misfits(self, made: Kind) -> Iterator[Mistake]:
         """Mistakes that only show when a kind is seen together with what it extends."""
-        if not made.operations and not any(self._parent(other) == made.name for other in self._named):
+        extended = self._nameless or any(self._parent(other) == made.name for other in self._named)
+        if not made.operations and not extended:
             text = "none, at least one operation is required in a kind that no other one extends"
             yield Mistake(("operations",), text)
 

@@ -204,10 +204,7 @@ WRONG: list[tuple[str, str, list[str]]] = [
     (
         "a body and a file",
         "- file: running.json\n  body: {}\n  expect: running\n",
-        [
-            "job/cases.yaml:2: [0].body: a body beside a file, one of them is allowed",
-            "job/running.json: an answer without a case, a case in cases.yaml is required",
-        ],
+        ["job/cases.yaml:2: [0].body: a body beside a file, one of them is allowed"],
     ),
     (
         "a status and a time that are none",
@@ -232,7 +229,7 @@ def test_mistakes_are_told_where_they_are(
 ) -> None:
     """By file and line, all at once."""
     folder = written(tmp_path, cases)
-    if any("running.json" in line for line in said):
+    if "running.json" in cases or any("running.json" in line for line in said):
         (folder / "job" / "running.json").write_text("{}", "utf-8")
     monkeypatch.chdir(folder)
     with pytest.raises(ConfigError) as caught:

@@ -9,14 +9,17 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poller.app import load_config
 from poller.config.loading import Loaded
+from poller.config.yamlfile import Document
 from poller.domain.errors import ConfigError
 from poller.providers.binding import bind
 from poller.providers.catalog import builtin_kinds
 from poller.providers.overview import describe
-from poller.providers.spec import Kind, json_schema
+from poller.providers.spec import Kind, KindModel, OperationModel, RuleModel, json_schema
 from poller.providers.specfiles import all_kinds
 
 DATA = Path(__file__).parent / "data" / "spec-mistakes.txt"
@@ -191,6 +194,32 @@ class TestFiles:
             "specs/c.yaml: does not exist, a file that can be read is allowed",
             "specs/d.yaml: a directory, a file that can be read is allowed",
         ]
+
+
+WORDS = st.sampled_from(
+    ["kind", "operations", "job", "path", "/j", "status", "states", "succeeded", "failed", "outcomes"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=10,
+)
+KEYS = st.sampled_from([*KindModel.model_fields, *OperationModel.model_fields, *RuleModel.model_fields])
+
+
+class TestAnything:
+    @given(VALUES | st.dictionaries(KEYS, VALUES, max_size=5))
+    def test_is_a_kind_or_a_mistake(self, data: object) -> None:
+        """Whatever stands in a spec file: nothing is raised, and what makes no kind is told."""
+        known = all_kinds([Document("a.yaml", data)])
+        assert known.problems or known.known.keys() - builtin_kinds().keys()
+
+    @given(KEYS, VALUES)
+    def test_in_an_operation_or_a_rule(self, key: str, value: object) -> None:
+        """Deep down as well."""
+        rule = {"outcome": "missing", key: value}
+        operation = {**JOB, "outcomes": [rule], key: value}
+        all_kinds([Document("a.yaml", {"kind": "a", "operations": {"job": operation}, "outcomes": [rule]})])
 
 
 class TestSchema:
