@@ -128,7 +128,7 @@ class _Reading:
         """What the conditions of a rule found, up to the first that did not hold."""
         seen = []
         for what, value, holds in self._looks(rule):
-            seen.append(self._http_words() if what is _HTTP else _shown(what, value))
+            seen.append(self._http_words() if what == _HTTP else _shown(what, value))
             if not holds:
                 break
         return ", ".join(seen) or self._http_words()
@@ -369,7 +369,7 @@ def _text(value: object) -> str | None:
 def _shown(what: str, value: object) -> str:
     """What was found where a rule looks; text is in quotes, but not escaped, or a secret in it would be disguised."""
     if value is None:
-        return "found nothing" if what is _FOUND else f"no {what}"
+        return "found nothing" if what == _FOUND else f"no {what}"
     if isinstance(value, str):
         return f"{what} '{cut(value, _LONGEST_SIGHT)}'"
     try:
