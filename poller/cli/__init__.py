@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli import demo, inspect, run, simulate
+from poller.cli import demo, inspect, run, simulate, start
 from poller.domain.errors import ConfigError, PollerError
 
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for register in (run.register, inspect.register, simulate.register, demo.register):
+for register in (run.register, inspect.register, start.register, simulate.register, demo.register):
     register(app)
 
 

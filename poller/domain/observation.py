@@ -38,6 +38,14 @@ class Subtasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job as its provider lists it; its state is None where the provider's status stands for none."""
+
+    run_id: str
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A poll that did not tell the task's status, kept to be shown."""
 
@@ -52,7 +60,8 @@ class Observation:
 
     ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
     the next. ``rule`` tells which rule of the spec decided, ``code`` the provider's error code. ``again``: it is worth
-    asking once more at once. ``credentials_version`` is that of the credentials that were refused.
+    asking once more at once. ``credentials_version`` is that of the credentials that were refused. ``runs``, newest
+    first, is what a list of runs brought.
     """
 
     outcome: Outcome
@@ -72,3 +81,4 @@ class Observation:
     rule: str | None = None
     again: bool = False
     credentials_version: int = 0
+    runs: tuple[Run, ...] = ()

@@ -5,17 +5,19 @@ How an answer is judged, in this order, and the first rule that matches decides:
 1. the operation's own rules: `missing`, then `outcomes`;
 2. an HTTP 2xx whose status is in `states`: answered, whatever error code stands beside it;
 3. the `outcomes` of the kind, then of the kind it `extends`, up to those of `http`.
+
+The answers of a `start` section are judged in the same way, by its own rules first.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from poller.config.wording import found, refusal
+from poller.config.wording import found, one_of, refusal
 from poller.domain.observation import Outcome
 from poller.domain.state import REPORTED, State
 from poller.providers.expressions import Expression, Folding, compile_expression
@@ -52,6 +54,14 @@ def _as_headers(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
+def _as_path(value: str) -> str:
+    if not _PATH.fullmatch(value) or set("?#") & set(value):
+        raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
+    _check_template(value)
+    return value
+
+
+EncodedPath = Annotated[str, AfterValidator(_as_path)]
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Templates = Annotated[Mapping[str, Text], AfterValidator(_as_templates)]
@@ -62,16 +72,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RuleModel(_Model):
-    """One rule: its conditions, all of which must hold, and what they mean."""
+class ConditionModel(_Model):
+    """Conditions on an answer, all of which must hold."""
 
     http: Texts = ()
     code: Texts = ()
     header: str | None = None
     when: str | None = None
-    outcome: Outcome | None = None
-    state: State | None = None
-    again: bool = False
 
     @field_validator("http")
     @classmethod
@@ -80,6 +87,14 @@ class RuleModel(_Model):
             if not _HTTP.fullmatch(status):
                 raise refusal(f"{status!r}, an HTTP status like 404 or 4xx is allowed")
         return value
+
+
+class RuleModel(ConditionModel):
+    """One rule: its conditions, and what they mean."""
+
+    outcome: Outcome | None = None
+    state: State | None = None
+    again: bool = False
 
     @model_validator(mode="after")
     def _verdict(self) -> "RuleModel":
@@ -105,12 +120,45 @@ class ErrorModel(_Model):
     message: str | None = None
 
 
+class RunsModel(_Model):
+    """How the runs of a job are listed, newest first, and where the id and the status of one stand."""
+
+    path: EncodedPath
+    query: Templates = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
+    items: str
+    id: str
+    status: str
+
+
+class FollowModel(_Model):
+    """Which operation asks for one run, and its parameter that takes the id of the run."""
+
+    operation: str
+    param: str
+
+
+class StartModel(_Model):
+    """How a job is started that runs once at a time: the request, a POST without a body, and what its answers mean.
+
+    No answer to it is ever a ground to send it again, but for what `poller.domain.starting` says.
+    """
+
+    path: EncodedPath
+    query: Templates = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
+    accepted: ConditionModel
+    under_way: ConditionModel
+    runs: RunsModel
+    follow: FollowModel
+
+
 class OperationModel(_Model):
     """How one kind of task is asked for, and how the answer is read."""
 
     about: str = ""
     method: Literal["GET", "POST"] = "GET"
-    path: str
+    path: EncodedPath
     query: Templates = Field(default_factory=dict)
     headers: Headers = Field(default_factory=dict)
     status: str
@@ -125,14 +173,7 @@ class OperationModel(_Model):
     subtasks: SubtasksModel | None = None
     missing: str | None = None
     outcomes: tuple[RuleModel, ...] = ()
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        if not _PATH.fullmatch(value) or set("?#") & set(value):
-            raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
-        _check_template(value)
-        return value
+    start: StartModel | None = None
 
     @field_validator("states")
     @classmethod
@@ -247,6 +288,25 @@ class Operation:
     retry_after_ms_header: str | None
     error_code: tuple[Expression, ...]
     error_message: tuple[Expression, ...]
+    start: "Start | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A `start` section, compiled: the two requests, and where the list tells what of a run.
+
+    The answer to ``request`` reads as state pending where a run was started, as running where one is under way.
+    ``operation`` asks for one run, which ``param`` names; ``states`` are its statuses.
+    """
+
+    request: Operation
+    listing: Operation
+    items: Expression
+    run_id: Expression
+    status: Expression
+    operation: str
+    param: str
+    states: Mapping[str, State]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +358,13 @@ def fill(template: str, params: Mapping[str, str], encode: Callable[[str], str] 
 def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
     """The kind that ``model`` describes; ``parents`` are what it extends, nearest first. Raises SpecError."""
     line = (model, *parents)
-    operations = {name: _compile_operation(name, operation, line) for name, operation in model.operations.items()}
+    plain = {name: _compile_operation(name, operation, line) for name, operation in model.operations.items()}
+    operations = {
+        name: replace(operation, start=_start(("operations", name, "start"), start, operation, line, plain))
+        if (start := model.operations[name].start)
+        else operation
+        for name, operation in plain.items()
+    }
     return Kind(
         name=model.kind,
         about=model.about,
@@ -352,6 +418,74 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         retry_after_ms_header=_first(m.retry_after_ms_header for m in line),
         error_code=_expressions(("error", "code"), [m.error.code for m in line], folding),
         error_message=_expressions(("error", "message"), [m.error.message for m in line], folding),
+    )
+
+
+def _start(
+    at: tuple[str | int, ...],
+    model: StartModel,
+    operation: Operation,
+    line: tuple[KindModel, ...],
+    operations: Mapping[str, Operation],
+) -> Start:
+    runs, folding, followed = model.runs, operation.folding, operations.get(model.follow.operation)
+    if followed is None:
+        raise SpecError((*at, "follow", "operation"), one_of(model.follow.operation, sorted(operations)))
+    if model.follow.param not in followed.required:
+        raise SpecError((*at, "follow", "param"), one_of(model.follow.param, sorted(followed.required)))
+    listed = _needed((*at, "runs", "items"), f"type({runs.items}) == 'array'", folding)
+    is_list = Rule(Outcome.ANSWERED, State.PENDING, False, (_status_range("2xx"),), (), None, listed, "a list of runs")
+    judged = (
+        _verdict((*at, "accepted"), "accepted", model.accepted, State.PENDING, folding),
+        _verdict((*at, "under_way"), "under way", model.under_way, State.RUNNING, folding),
+    )
+    return Start(
+        request=_beside(operation, at, "POST", model, line, judged),
+        listing=_beside(operation, (*at, "runs"), "GET", runs, line, (is_list,)),
+        items=_needed((*at, "runs", "items"), runs.items, folding),
+        run_id=_needed((*at, "runs", "id"), runs.id, folding),
+        status=_needed((*at, "runs", "status"), runs.status, folding),
+        operation=followed.name,
+        param=model.follow.param,
+        states=followed.states,
+    )
+
+
+def _verdict(key: tuple[str | int, ...], name: str, model: ConditionModel, state: State, folding: Folding) -> Rule:
+    """The rule that reads an answer as ``state``, whatever its HTTP status if the conditions name none."""
+    rule = _rule(key, name, RuleModel.model_construct(**dict(model), state=state), folding)
+    return rule if model.http else replace(rule, statuses=())
+
+
+def _beside(
+    operation: Operation,
+    at: tuple[str | int, ...],
+    method: str,
+    model: StartModel | RunsModel,
+    line: tuple[KindModel, ...],
+    rules: tuple[Rule, ...],
+) -> Operation:
+    """Another request for the job that ``operation`` asks for; what its answers mean is for its rules alone to say."""
+    headers = _merged((*(m.headers for m in reversed(line)), model.headers))
+    for param in template_params(model.path):
+        if param not in operation.required:
+            raise SpecError((*at, "path"), one_of(param, sorted(operation.required)))
+    return replace(
+        operation,
+        method=method,
+        path=model.path,
+        query=model.query,
+        headers=headers,
+        rules=rules,
+        states={},
+        status=_needed(at, "`null`", operation.folding),
+        progress=None,
+        message=None,
+        started_at=None,
+        ended_at=None,
+        duration=None,
+        run_id=None,
+        subtasks=None,
     )
 
 
