@@ -433,6 +433,7 @@ def _start(
         raise SpecError((*at, "follow", "operation"), one_of(model.follow.operation, sorted(operations)))
     if model.follow.param not in followed.required:
         raise SpecError((*at, "follow", "param"), one_of(model.follow.param, sorted(followed.required)))
+    items = _needed((*at, "runs", "items"), runs.items, folding)
     listed = _needed((*at, "runs", "items"), f"type({runs.items}) == 'array'", folding)
     is_list = Rule(Outcome.ANSWERED, State.PENDING, False, (_status_range("2xx"),), (), None, listed, "a list of runs")
     judged = (
@@ -442,7 +443,7 @@ def _start(
     return Start(
         request=_beside(operation, at, "POST", model, line, judged),
         listing=_beside(operation, (*at, "runs"), "GET", runs, line, (is_list,)),
-        items=_needed((*at, "runs", "items"), runs.items, folding),
+        items=items,
         run_id=_needed((*at, "runs", "id"), runs.id, folding),
         status=_needed((*at, "runs", "status"), runs.status, folding),
         operation=followed.name,
