@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def start(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The task on the watchlist.")],
+    name: Annotated[str, typer.Argument(help="The task on the watchlist.")],
     config: Annotated[
         Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The config file.")
     ] = None,
@@ -45,11 +45,13 @@ def start(
 
     Example: poller start ctr-model -c poller.yaml --timeout 2h
 
-    Only where its provider can: alibaba-opensearch. A run that is under way already is followed. Nothing is started
-    twice: what brought no answer is looked for before it is asked for again.
+    Only where its provider can, which is alibaba-opensearch.
 
-    Exit status 0: it succeeded, 1: it did not, 2: usage, 124: the time is over, 130: Ctrl-C. The job itself goes on
-    after the last two.
+    A run that is under way already is followed. A request that brought no answer
+    is looked for before it is sent again.
+
+    Exit status 0: succeeded, 1: not, 2: usage, 124: the time is over, 130: Ctrl-C.
+    The job goes on after the last two.
     """
     with Show(as_json) as show:
         if url is not None:

@@ -114,6 +114,8 @@ class Lane:
         """
         errand = _Errand(send)
         self._errands.append(errand)
+        if self._retired:
+            self._decline_errands()  # Nobody may be at work any more.
         self._wakeup.set()
         return await errand.brought
 

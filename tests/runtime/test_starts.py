@@ -268,11 +268,7 @@ async def test_an_end_that_nobody_had_noticed_is_told_before_the_new_run() -> No
 
     site = Site(script, [shows("1e"), shows("2r", "1e")], entries=[entry("a", initial=100.0, max=100.0)])
     await site.live(until=10.0)
-    assert [move[:2] for move in site.moves] == [
-        ("unknown", "running"),
-        ("running", "succeeded"),
-        ("succeeded", "running"),
-    ][:2]
+    assert site.moves == [("unknown", "running", 1), ("running", "succeeded", 1)]
     assert site.status.awaited_since == START + 5.0
 
 
