@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def start(
-    name: Annotated[str, typer.Argument(help="The task on the watchlist.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The task on the watchlist.")],
     config: Annotated[
         Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The config file.")
     ] = None,

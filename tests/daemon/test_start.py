@@ -74,21 +74,14 @@ def ways(running: DaemonProcess) -> list[str]:
     return [f"{run}: {source} > {target}" for source, target, run in rows]
 
 
-async def told(running: DaemonProcess, expected: list[str]) -> None:
-    """Waits until these transitions are stored, and no others: the API is ahead of the store by a moment."""
+async def told_once(running: DaemonProcess) -> None:
+    """Waits until the end of the second run is stored, and sees that there is one; it may never be seen running."""
     async with asyncio.timeout(20):
-        while len(ways(running)) < len(expected):
+        while not ways(running)[-1].startswith("2:") or not ways(running)[-1].endswith("> succeeded"):
             await asyncio.sleep(0.05)
-        assert ways(running) == expected
-        logged: list[str] = []
-        while len(logged) < len(expected):
-            lines = {line["transition_id"]: line for line in running.logged("task.transition") if line["task"] == NAME}
-            logged = [f"{line['run']}: {line['from']} > {line['to']}" for line in lines.values()]
-            await asyncio.sleep(0.02)
-        assert logged == expected
-
-
-AGAIN = ["1: unknown > succeeded", "2: succeeded > running", "2: running > succeeded"]
+    first, *others = ways(running)
+    assert first == "1: unknown > succeeded"
+    assert others in (["2: succeeded > running", "2: running > succeeded"], ["2: succeeded > succeeded"])
 
 
 # --- the command by itself -------------------------------------------------------------------------------------
@@ -141,16 +134,15 @@ async def test_a_start_whose_answer_is_lost_is_found(tmp_path: Path) -> None:
         assert simulator.starts["ctr"] == 1
 
 
-@pytest.mark.parametrize("fault", [{"kind": "throttle", "only_starts": True}, {"kind": "unauthorized"}])
-async def test_a_refused_start_is_told(tmp_path: Path, fault: dict[str, Any]) -> None:
+async def test_a_refused_start_is_told(tmp_path: Path) -> None:
     """Exit status 1, why, and that nothing was started: the request is not repeated."""
-    async with cloud(faults=[fault]) as (simulator, url):
+    async with cloud(faults=[{"kind": "throttle", "only_starts": True}]) as (simulator, url):
         status, out, err = await poller("start", NAME, "-c", str(config(tmp_path, url)))
         assert (status, out) == (1, "")
         assert err.startswith(f"poller: {NAME} at search: ")
         assert "nothing was started" in err
         assert "Traceback" not in err
-        assert simulator.starts["ctr"] <= 1
+        assert simulator.starts["ctr"] == 1
 
 
 async def test_ctrl_c_ends_the_following_and_not_the_job(tmp_path: Path) -> None:
@@ -176,7 +168,10 @@ async def test_ctrl_c_ends_the_following_and_not_the_job(tmp_path: Path) -> None
 
 async def test_a_daemon_starts_for_whoever_has_the_token(tmp_path: Path) -> None:
     """Nothing happens without it; a task that had ended is watched for the new run; others who ask get that one."""
-    async with cloud() as (simulator, url), daemon(config(tmp_path, url)) as running:
+    async with (
+        cloud(faults=[LOST], on_start={"duration": "3s"}) as (simulator, url),
+        daemon(config(tmp_path, url)) as running,
+    ):
         await ended(running, 1)
         assert (await start(running, Authorization="Bearer wrong"))[0] == 401
         assert (await start(running, "nobody"))[0] == 404
@@ -188,7 +183,7 @@ async def test_a_daemon_starts_for_whoever_has_the_token(tmp_path: Path) -> None
         assert {(told["run"], told["watched_run"]) for _, told in answers} == {("2", 2)}
         await ended(running, 2)
         assert simulator.starts["ctr"] == 1
-        await told(running, AGAIN)
+        await told_once(running)
         assert {line["run_id"] for line in running.logged("task.start_requested")} == {"2"}
         assert (await start(running, "ctr-1"))[1]["watched_run"] is None
         assert (await running.tasks())["ctr-1"]["run"] == 1
@@ -235,7 +230,7 @@ async def test_a_daemon_killed_during_a_start_tells_of_the_run_afterwards(tmp_pa
             await asyncio.gather(asking, return_exceptions=True)
             await running.start()
             await ended(running, 2)
-            await told(running, AGAIN)
+            await told_once(running)
             assert simulator.starts["ctr"] == 1
             assert await running.stop() == 0
 
@@ -255,5 +250,5 @@ async def test_a_signal_during_a_start_lets_it_finish(tmp_path: Path) -> None:
             assert events.index("task.start_requested") < events.index("daemon.stopped")
             await running.start()
             await ended(running, 2)
-            await told(running, AGAIN)
+            await told_once(running)
             assert simulator.starts["ctr"] == 1
