@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -17,7 +18,7 @@ from poller.config.settings import Retention
 from poller.config.watchlist import Diff, diff
 from poller.config.webfile import read_web_file
 from poller.domain.circuit import Pauses
-from poller.domain.errors import ConfigError, PollerError, Problem, StoreError
+from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation
 from poller.domain.state import State
@@ -32,11 +33,13 @@ from poller.providers.spec import Kind
 from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
+from poller.runtime.following import Audience, Following
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval
 from poller.runtime.once import Once
 from poller.runtime.scheduler import Scheduler
+from poller.runtime.starts import Start, Starts
 from poller.store.sql import open_store
 from poller.web.control import Control
 from poller.web.listening import serve, url
@@ -123,6 +126,8 @@ class Daemon:
             draw=random.random,
             retention=_retention(self._loaded.settings.retention),
         )
+        self._starts = Starts(self.scheduler, self._committer, logger)
+        self._stopped_at: float | None = None
         self._notifier = Notifier.from_env(env)
         self._started = anyio.Event()
         self._reloading = anyio.Lock()
@@ -156,14 +161,23 @@ class Daemon:
                         group.start_soon(job)
             self.scheduler.flush(everything=True)
             self._committer.stop()
-            writing.cancel_scope.deadline = anyio.current_time() + LONGEST_STOP
+            writing.cancel_scope.deadline = self._latest_commit()
         if self._committer.left:
             self._logger.error("store.not_committed", changes=self._committer.left)
 
     async def _await_end(self, until: "Until", working: anyio.CancelScope) -> None:
         self._reason = await until(self)
         self._notifier.stopping(self._reason)
+        self._stopped_at = anyio.current_time()
+        with anyio.move_on_after(LONGEST_STOP):
+            await self._starts.finish()
+        self._starts.cut()
         working.cancel()
+
+    def _latest_commit(self) -> float:
+        """Until when what is left is tried to be committed: a start that was finished has cost some of the time."""
+        now = anyio.current_time()
+        return now + LONGEST_STOP if self._stopped_at is None else max(self._stopped_at + LONGEST_STOP, now + 1.0)
 
     async def _start(self, stack: AsyncExitStack, working: anyio.CancelScope) -> None:
         """Opens everything and loads the watchlist; a failure that the user can act on ends the work."""
@@ -186,7 +200,7 @@ class Daemon:
         """Serves pages, metrics and API until the stack is closed; where, for people."""
         loaded, logger = self._loaded, self._logger
         render = Exposition(self._metrics, self.scheduler).render
-        control = Control(self.reload, self._api_token)
+        control = Control(self.reload, self._api_token, self._start_job)
         guard = _guard(loaded, logger)
         login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)
         settings = loaded.settings.web
@@ -215,6 +229,14 @@ class Daemon:
         counts = {"added": len(changes.added), "changed": len(changes.changed), "removed": len(changes.removed)}
         self._logger.info("config.reloaded", **counts)
         return changes
+
+    async def _start_job(self, name: str) -> dict[str, Any]:
+        """Starts the job behind a task; what there is to tell whoever asked."""
+        watch = self.scheduler.find(name)
+        if watch is not None:
+            # A next run may be this operation's first.
+            self._metrics.expect((), [(watch.task.entry.provider, watch.task.entry.operation)])
+        return start_json(await self._starts.start(name))
 
     def _summary(self) -> str:
         return summarize(watch.task.status.state for watch in self.scheduler.tasks())
@@ -322,6 +344,50 @@ async def probe_once(
     return found
 
 
+async def start_and_follow(
+    loaded: Loaded, name: str, follower: "Follower", logger: Logger, env: Mapping[str, str] = os.environ
+) -> None:
+    """Starts the job behind the task ``name``, without a daemon, and follows its run to the end.
+
+    Raises StartError when there is no run to follow.
+    """
+    clock, entry = LoopClock(), loaded.entries[name]
+    following = Following(follower, clock, random.random)
+    lane = _open_lane(bind(loaded, env)[entry.provider], loaded, following.scheduler, clock, logger)
+    following.watch([entry], [lane])
+    failure: PollerError | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(following.scheduler.run)
+        try:
+            start = await Starts(following.scheduler, following, logger).start(name)
+            follower.started(start_json(start))
+            _turn_to_run(following, entry, start)
+            await following.follow()
+        except PollerError as error:
+            # Not raised here, where it would come out as one of a group.
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+def _turn_to_run(following: Following, entry: Entry, start: Start) -> None:
+    """Watches the run that was started in place of ``entry``; if it is not known, what watches the latest."""
+    run_id = start.started.run_id
+    if run_id is not None:
+        following.watch([start.job.run(entry, run_id)])
+    elif start.watched_run is None:
+        raise StartError(f"{entry.name}: {start.words}: it cannot be followed; watch the job's latest run instead")
+
+
+class Follower(Audience, Protocol):
+    """Who watches a run that is started and followed."""
+
+    def started(self, told: Mapping[str, Any]) -> None:
+        """What was started, as the API tells it."""
+        ...
+
+
 def _open_lane(
     binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger, repeats: bool = True
 ) -> Lane:
@@ -335,6 +401,18 @@ def _open_lane(
         reporter=reporter,
         logger=logger,
     )
+
+
+def start_json(start: Start) -> dict[str, Any]:
+    """A start, as the API and commands tell it. ``watched_run``: the `run` of the task that it will be, if any."""
+    return {
+        "task": start.task,
+        "run": start.started.run_id,
+        "already_running": start.started.already_running,
+        "watched_run": start.watched_run,
+        "request_id": start.started.request_id,
+        "message": start.words,
+    }
 
 
 def _retention(settings: Retention) -> Callable[[State], float]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.domain.events import FlagChange, Transition
+from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
+from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
 
@@ -27,6 +29,21 @@ class Provider(Protocol):
 
     async def poll(self, entry: Entry) -> Observation:
         """One attempt at asking for the task's status. Never raises on account of the provider or the network."""
+        ...
+
+    def job(self, entry: Entry) -> Job | None:
+        """What could be started behind the entry's task; None where its operation has no such request."""
+        ...
+
+    async def list_runs(self, entry: Entry) -> Observation:
+        """One attempt at asking for the runs of the entry's job, newest first. Never raises, like `poll`."""
+        ...
+
+    async def start_run(self, entry: Entry) -> Observation:
+        """One request that starts a run of the entry's job; nothing repeats it. Never raises, like `poll`.
+
+        Answered tells a run that was started as state pending, one that is under way already as running.
+        """
         ...
 
     @property
@@ -140,6 +157,22 @@ class Store(Protocol):
 
     async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
         """Transitions of one task or of all, newest first. ValueError for a cursor that this store did not give out."""
+        ...
+
+
+class Recorder(Protocol):
+    """Who takes over what changed, to keep it and to tell it."""
+
+    def submit(self, step: Step) -> None:
+        """Takes over what changed."""
+        ...
+
+    def flush(self, pulses: Sequence[Pulse]) -> None:
+        """Takes over what ticked."""
+        ...
+
+    async def durable(self) -> None:
+        """Waits until everything taken over so far would outlive the process."""
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli import demo, inspect, kinds, run, simulate
+from poller.cli import demo, inspect, kinds, run, simulate, start
 from poller.domain.errors import ConfigError, PollerError
 
 
@@ -23,7 +23,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for register in (run.register, inspect.register, kinds.register, simulate.register, demo.register):
+for register in (
+    run.register,
+    inspect.register,
+    kinds.register,
+    start.register,
+    simulate.register,
+    demo.register,
+):
     register(app)
 
 

@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import hdrs
@@ -16,6 +17,8 @@ from poller.config.webfile import read_web_file
 from poller.domain.errors import ConfigError, PollerError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_START_TIMEOUT = aiohttp.ClientTimeout(total=180)
+"""A start may take several requests to the provider, and looks in between."""
 _UNIX = "unix:"
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
@@ -34,6 +37,8 @@ class Access:
     """The authorities to trust, in PEM, instead of the system's."""
     insecure: bool = False
     """Takes any certificate."""
+    token: str | None = field(default=None, repr=False)
+    """The bearer token of ``web.api_token``; it is as good as a user."""
 
     @property
     def socket(self) -> str | None:
@@ -54,7 +59,9 @@ class Access:
 
     @property
     def login(self) -> dict[str, str]:
-        """The header that user and password make (RFC 7617), from wherever they are given; none without a user."""
+        """The header that the token makes, or user and password (RFC 7617), from wherever they are given; else none."""
+        if self.token is not None:
+            return {hdrs.AUTHORIZATION: f"Bearer {self.token}"}
         if self.user is not None:
             name, colon, password = self.user.partition(":")
             if not colon or not name:
@@ -116,10 +123,35 @@ async def fetch_tasks(access: Access) -> list[dict[str, Any]]:
             query["cursor"] = page["next_cursor"]
 
 
-def _session(access: Access) -> aiohttp.ClientSession:
+async def fetch_task(access: Access, name: str) -> dict[str, Any]:
+    """One task of a daemon. PollerError when there is none of that name, or the daemon cannot be asked."""
+    async with _session(access) as session:
+        return await _get(session, _task_url(access, name), {})
+
+
+async def start_task(access: Access, name: str) -> dict[str, Any]:
+    """Has a daemon start the job behind a task; what it tells of that. PollerError when nothing is known to run."""
+    url = _task_url(access, name, "/start")
+    async with _session(access, _START_TIMEOUT) as session:
+        try:
+            async with session.post(url) as response:
+                told: dict[str, Any] = await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise PollerError(_explained(url, error)) from None
+    if response.ok:
+        return told
+    advice = "; give the daemon's web.api_token in POLLER_TOKEN or --token-file" if response.status == 401 else ""
+    raise PollerError(f"{told['error']['message']}{advice}")
+
+
+def _task_url(access: Access, name: str, what: str = "") -> URL:
+    return URL(f"{access.url / 'api/v1/tasks'}/{quote(name, safe='')}{what}", encoded=True)
+
+
+def _session(access: Access, timeout: aiohttp.ClientTimeout = _TIMEOUT) -> aiohttp.ClientSession:
     login, trust = access.login, access.trust()
     connector = aiohttp.TCPConnector(ssl=trust) if access.socket is None else aiohttp.UnixConnector(access.socket)
-    return aiohttp.ClientSession(connector=connector, headers=login, timeout=_TIMEOUT)
+    return aiohttp.ClientSession(connector=connector, headers=login, timeout=timeout)
 
 
 async def _get(session: aiohttp.ClientSession, url: URL, query: dict[str, str]) -> dict[str, Any]:
@@ -135,6 +167,8 @@ async def _get(session: aiohttp.ClientSession, url: URL, query: dict[str, str]) 
 def _explained(url: URL, error: Exception) -> str:
     if isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
         return f"{url}: a login is needed, or this one is wrong; give --user NAME:PASSWORD, or set POLLER_USER"
+    if isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
+        return f"{url}: the daemon knows no such task, or it is not the daemon that answers there"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         advice = "give its authority with --ca FILE, and with --url the name that it was made for; or --insecure"
         return f"{url}: the daemon's certificate is not trusted: {error.certificate_error}; {advice}"

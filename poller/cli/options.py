@@ -9,6 +9,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from poller.config.values import Address, Listen
+from poller.domain.durations import parse_duration
 
 ConfigPath = Annotated[
     Path,
@@ -18,6 +19,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 
 _Result = TypeVar("_Result")
 _ADDRESS: TypeAdapter[Address] = TypeAdapter(Listen)
+
+
+def duration(text: str) -> float:
+    """The seconds in an option. typer.BadParameter, with what is allowed, for anything else."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:

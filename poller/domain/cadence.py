@@ -11,12 +11,13 @@ LONGEST_FIRST_DELAY = 2.0
 def next_delay(task: Task, draw: float, retry_after: float | None = None) -> float:
     """Seconds until the next poll of ``task``, just polled: ``initial`` after a new state, then growing to ``max``.
 
-    A followed task whose run has ended waits for the next at ``max``. ``retry_after`` is how long the provider asked to
-    wait for this task; it lengthens the delay, up to ``max``, and never shortens it.
+    A followed task whose run has ended waits for the next at ``max``, but not for one that was asked to start.
+    ``retry_after`` is how long the provider asked to wait for this task; it lengthens the delay, up to ``max``, and
+    never shortens it.
     """
     policy = task.entry.policy
     base = policy.max
-    if not task.status.terminal:
+    if not task.status.settled:
         base = backoff(policy.initial, policy.max, policy.growth, task.contact.attempt - 1)
     if retry_after is not None:
         base = max(base, min(retry_after, policy.max))

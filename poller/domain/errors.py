@@ -2,12 +2,18 @@
 
 PollerError                 what the user is told, exit status 1
 ├── ConfigError             mistakes in config, specs or watchlist, all of them at once; exit status 2
+├── NoSuchTaskError         nothing of that name is watched
+├── StartError              a job was not started, or nobody knows whether it was
+│   ├── UnstartableError    its provider cannot start such jobs
+│   └── StoppingError       not now: the daemon is about to end
 └── StoreError              the store cannot be opened, read or written
     └── StoreLockedError    another daemon works on it
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from poller.domain.observation import Observation
 
 
 class PollerError(Exception):
@@ -34,6 +40,30 @@ class ConfigError(PollerError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(set(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class NoSuchTaskError(PollerError):
+    """No task of this name is known."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no task {name!r} is known")
+        self.name = name
+
+
+class StartError(PollerError):
+    """A job was not started, or nobody knows whether it was; ``seen`` is the provider's last answer, if any."""
+
+    def __init__(self, text: str, seen: Observation | None = None) -> None:
+        super().__init__(text)
+        self.seen = seen
+
+
+class UnstartableError(StartError):
+    """The provider has no request that starts such a job."""
+
+
+class StoppingError(StartError):
+    """The daemon is about to end: it starts nothing more."""
 
 
 class StoreError(PollerError):

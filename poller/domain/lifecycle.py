@@ -7,10 +7,17 @@ The moves between states are this table; every other move changes nothing:
     unknown, pending, running    missing                                        "no such task", often and long enough
     unknown, pending, running    expired                                        no answer for `give_up_after`
     succeeded, failed, stopped   any of the above, if the task is followed      the same; an answer begins a new run
-    missing, expired             -                                              nothing
+    succeeded, failed, stopped   any of the above, if a run is awaited          the same; an answer begins that run
+    missing, expired             pending, running, succeeded, failed, stopped   an answer, if it begins an awaited run
+    missing, expired             -                                              nothing, if no run is awaited
 
 A poll that brings no answer never moves a task. A followed task that shows another run's end under the same state
 moves from that state to itself: a run began and ended between two polls.
+
+A run is awaited from before it is asked to start (`await_run`) until it is seen. An answer that still shows the old end
+(the same state, no other run id) does not begin it; after missing and expired, whose last end nobody knows, only an
+answer that tells no end does, or another run id. The wait ends without a move when the start was refused
+(`forget_run`) and after ``deadline``; and with missing and expired.
 """
 
 import hashlib
@@ -23,14 +30,15 @@ from poller.domain.state import ENDS, REPORTED, Flag, State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
 
 _ALIVE = frozenset({State.UNKNOWN, State.PENDING, State.RUNNING})
+_CONCLUDED = frozenset({State.MISSING, State.EXPIRED})
 
 MOVES: Mapping[State, frozenset[State]] = {
     **{state: (REPORTED | {State.MISSING, State.EXPIRED}) - {state} for state in _ALIVE},
     **{state: REPORTED | {State.MISSING, State.EXPIRED} for state in ENDS},
-    State.MISSING: frozenset(),
-    State.EXPIRED: frozenset(),
+    State.MISSING: REPORTED,
+    State.EXPIRED: REPORTED,
 }
-"""Where a task may go from each state; from the three ends only if it is followed."""
+"""Where a task may go from each state; from an end only if it is followed or a run is awaited."""
 
 LONGEST_BELIEVED_AGE = 10 * 365 * 86_400.0
 """A start reported to lie further back, seconds, is a placeholder (documented samples hold 1970): it proves nothing."""
@@ -89,6 +97,20 @@ def lapse(task: Task, now: float, held_since: float | None = None) -> Step:
     return _step(task, status, contact, None, now)
 
 
+def await_run(task: Task, now: float) -> Step:
+    """``task`` as of ``now``, when another run of it is about to be asked to start: it is polled until that is seen."""
+    contact = Contact(polls=task.contact.polls, last_polled_at=task.contact.last_polled_at)
+    status = replace(task.status, awaited_since=now)
+    return Step(Task(task.entry, status, contact if task.over else replace(task.contact, attempt=0)), changed=True)
+
+
+def forget_run(task: Task) -> Step:
+    """``task`` when the run that was asked to start has turned out not to come."""
+    if task.status.awaited_since is None:
+        return Step(task)
+    return Step(replace(task, status=replace(task.status, awaited_since=None)), changed=True)
+
+
 def next_lapse(task: Task, now: float) -> float | None:
     """When `lapse` should be asked next, epoch seconds; None for a task that is over."""
     if task.over:
@@ -99,6 +121,8 @@ def next_lapse(task: Task, now: float) -> float | None:
         moments.append(_or_now(contact.silent_since, now) + policy.unreachable_after)
     if not status.overdue and not status.terminal:
         moments.append(_started(status, now) + policy.deadline)
+    if status.awaited_since is not None:
+        moments.append(status.awaited_since + policy.deadline)
     return min(moments)
 
 
@@ -132,7 +156,10 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
         raise ValueError("an answered observation carries a state")
     if state not in REPORTED:
         return before
-    status = _next_run(before, now) if _begins_run(before, state, seen.run_id) else before
+    begins = _begins_run(before, state, seen.run_id)
+    if before.state in _CONCLUDED and not begins:
+        return before
+    status = _next_run(before, now) if begins else before
     moved = _progress_moved(status, seen)
     read = replace(
         status,
@@ -150,10 +177,11 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
 
 
 def _begins_run(status: Status, state: State, run_id: str | None) -> bool:
-    if status.state not in ENDS:
+    if status.state in _ALIVE:
         return False
+    shows_old_end = state in ENDS if status.state in _CONCLUDED else state is status.state
     another = run_id and status.run_id and run_id != status.run_id
-    return state is not status.state or bool(another)
+    return not shows_old_end or bool(another)
 
 
 def _next_run(status: Status, now: float) -> Status:
@@ -202,7 +230,7 @@ def _miss(task: Task, contact: Contact, seen: Observation, now: float) -> Status
     policy, since = task.entry.policy, _or_now(contact.missing_since, now)
     if contact.missing_polls < policy.missing_polls or now < since + policy.missing_time:
         return task.status
-    return replace(task.status, state=State.MISSING, since=now, raw_status=seen.code, message=seen.message)
+    return _concluded(task.status, State.MISSING, now, raw_status=seen.code, message=seen.message)
 
 
 def _give_up(task: Task, contact: Contact, now: float) -> Status:
@@ -211,7 +239,14 @@ def _give_up(task: Task, contact: Contact, now: float) -> Status:
         return task.status
     failure = _failure(contact)
     message = failure.message if failure else "its connection was closed all the time"
-    return replace(task.status, state=State.EXPIRED, since=now, message=message)
+    return _concluded(task.status, State.EXPIRED, now, raw_status=task.status.raw_status, message=message)
+
+
+def _concluded(status: Status, state: State, now: float, raw_status: str | None, message: str | None) -> Status:
+    """``status`` after a conclusion of poller's own: no run is awaited any longer, and a second one is no news."""
+    if status.state in _CONCLUDED:
+        return replace(status, awaited_since=None)
+    return replace(status, state=state, since=now, raw_status=raw_status, message=message, awaited_since=None)
 
 
 def _failure(contact: Contact) -> Failure | None:
@@ -225,7 +260,7 @@ def _step(task: Task, status: Status, contact: Contact, seen: Observation | None
     if moved:
         status = replace(status, transitions=before.transitions + 1)
         contact = replace(contact, attempt=1)
-    status = _flag(status, contact, task.entry.policy, seen, now)
+    status = _flag(_patient(status, task.entry.policy, now), contact, task.entry.policy, seen, now)
     changed = status != before
     after = Task(task.entry, status if changed else before, contact)
     return Step(
@@ -234,6 +269,12 @@ def _step(task: Task, status: Status, contact: Contact, seen: Observation | None
         _transition(before, after, seen, now) if moved else None,
         _flag_changes(before, after, now) if changed else (),
     )
+
+
+def _patient(status: Status, policy: Policy, now: float) -> Status:
+    """Ends the wait for a run that never showed."""
+    since = status.awaited_since
+    return status if since is None or now < since + policy.deadline else replace(status, awaited_since=None)
 
 
 def _flag(status: Status, contact: Contact, policy: Policy, seen: Observation | None, now: float) -> Status:

@@ -40,6 +40,14 @@ class Subtasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job as its provider lists it; its state is None where the provider's status stands for none."""
+
+    run_id: str
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A poll that did not tell the task's status, kept to be shown."""
 
@@ -55,7 +63,8 @@ class Observation:
     ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
     the next. ``rule`` tells which rule of the spec decided, ``saw`` what that saw in the answer, ``code`` the
     provider's error code. ``again``: it is worth asking once more at once. ``credentials_version`` is that of the
-    credentials that were refused. ``explain`` tells all of it; it never raises, and holds on to the whole answer.
+    credentials that were refused. ``runs``, newest first, is what a list of runs brought. ``explain`` tells all of it;
+    it never raises, and holds on to the whole answer.
     """
 
     outcome: Outcome
@@ -76,4 +85,5 @@ class Observation:
     saw: str | None = None
     again: bool = False
     credentials_version: int = 0
+    runs: tuple[Run, ...] = ()
     explain: Callable[[], Explanation] | None = field(default=None, compare=False, repr=False)

@@ -49,7 +49,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a task. ``since`` is when its state was noticed, ``transitions`` how many there were so far."""
+    """What is known of a task. ``since`` is when its state was noticed, ``transitions`` how many there were so far.
+
+    ``awaited_since`` is since when a run is awaited that was asked to start and was not seen yet, else None.
+    """
 
     first_seen_at: float
     since: float
@@ -69,11 +72,17 @@ class Status:
     overdue: bool = False
     stalled: bool = False
     unreachable: bool = False
+    awaited_since: float | None = None
 
     @property
     def terminal(self) -> bool:
         """Whether the task (or this run of a followed one) has ended."""
         return self.state in TERMINAL
+
+    @property
+    def settled(self) -> bool:
+        """Whether the task has ended and no further run of it was asked to start."""
+        return self.terminal and self.awaited_since is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +118,4 @@ class Task:
         """Whether the task is polled no more."""
         if self.entry.follow and self.status.state in ENDS:
             return False
-        return self.status.terminal
+        return self.status.settled

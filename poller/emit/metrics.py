@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from poller.domain.events import FlagChange, Transition
 from poller.domain.lifecycle import MOVES
 from poller.domain.observation import Observation, Outcome
-from poller.domain.state import ENDS, State
+from poller.domain.state import ENDS, TERMINAL, State
 from poller.domain.task import Entry
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
@@ -31,7 +31,7 @@ TASK_SECONDS = (
 )
 
 _MOVES = tuple((source, target) for source in State for target in State if target in MOVES[source])
-_FIRST_RUN_MOVES = tuple(move for move in _MOVES if move[0] not in ENDS)
+_FIRST_RUN_MOVES = tuple(move for move in _MOVES if move[0] not in TERMINAL)
 _LATER_RUN_MOVES = tuple(move for move in _MOVES if move[0] in ENDS)
 
 

@@ -32,7 +32,7 @@ from poller.providers.credentials.table import (
 )
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
-from poller.providers.spec import Kind, SpecModel, fill, template_params
+from poller.providers.spec import Kind, SpecError, SpecModel, fill, template_params
 from poller.providers.specfiles import Kinds, all_kinds
 from poller.providers.transport import HttpTransport
 
@@ -135,6 +135,8 @@ def _kind(provider: Provider, kinds: Kinds) -> Kind:
 def _inline_kind(spec: Mapping[str, Any]) -> Kind:
     try:
         kind = inline_kind(spec)
+    except SpecError as error:
+        raise _UnfitError(Mistake(("spec", *error.key), str(error))) from None
     except ValidationError as error:
         raise _UnfitError(
             *(Mistake(("spec", *wrong.path), wrong.text) for wrong in mistakes(error, SpecModel))

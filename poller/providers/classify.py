@@ -6,6 +6,7 @@ See `poller.providers.spec` for the order of the rules.
 import math
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -14,11 +15,11 @@ from typing import Any, cast, overload
 import orjson
 
 from poller.domain.explanation import Explanation, Trial
-from poller.domain.observation import Observation, Outcome, Subtasks
+from poller.domain.observation import Observation, Outcome, Run, Subtasks
 from poller.domain.state import State
 from poller.providers.expressions import Document, Expression
 from poller.providers.request import Reply
-from poller.providers.spec import Operation, Rule, status_text
+from poller.providers.spec import Operation, Rule, Start, status_text
 
 LONGEST_TEXT = 1_000
 """Characters kept of a message; a status, a code or an id is cut at a fifth of it."""
@@ -45,6 +46,24 @@ def retrace(operation: Operation, reply: Reply, now: float) -> tuple[Trial, ...]
     trail: list[Trial] = []
     _Reading(operation, reply, now, trail=trail).observation()
     return tuple(trail)
+
+
+def classify_runs(
+    start: Start, reply: Reply, now: float, explain: Callable[[], Explanation] | None = None
+) -> Observation:
+    """What ``reply``, come at ``now``, says of the runs that ``start`` lists; an item without an id is none."""
+    seen = classify(start.listing, reply, now, explain)
+    if seen.outcome is not Outcome.ANSWERED:
+        return seen
+    folding = start.listing.folding
+    items = start.items.find(Document(_parse(reply.body), folding))
+    runs = (_run(start, Document(item, folding)) for item in items)
+    return replace(seen, runs=tuple(run for run in runs if run is not None))
+
+
+def _run(start: Start, item: Document) -> Run | None:
+    run_id = cut(status_text(start.run_id.find(item)), LONGEST_TEXT // 5)
+    return None if run_id is None else Run(run_id, start.states.get(status_text(start.status.find(item)) or ""))
 
 
 class _Reading:

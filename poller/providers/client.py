@@ -1,7 +1,7 @@
 """One attempt at asking for a task's status: whatever comes back, or not, becomes an Observation.
 
 There is no retry here, the schedule is the only one; but what a spec's rule calls worth asking ``again`` is asked once
-more at once: with other credentials where those were refused, if there are any.
+more at once: with other credentials where those were refused, if there are any. What starts something is not.
 """
 
 import json
@@ -13,21 +13,27 @@ from functools import partial
 
 from yarl import URL
 
+from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation, Outcome
+from poller.domain.starting import Job
 from poller.domain.task import Entry
 from poller.protocols import Clock
-from poller.providers.classify import LONGEST_TEXT, classify, cut
+from poller.providers.classify import LONGEST_TEXT, classify, classify_runs, cut
 from poller.providers.credentials.forms import Credentials
 from poller.providers.credentials.source import CredentialSource, NoCredentialsError
 from poller.providers.explain import explain_reply, explain_silence
 from poller.providers.redaction import redacted
-from poller.providers.request import Request, encode_segment
+from poller.providers.request import Reply, Request, encode_segment
 from poller.providers.signing import Signer
-from poller.providers.spec import Json, Operation, fill, fill_body, template_params
+from poller.providers.spec import Json, Operation, Start, fill, fill_body, template_params
 from poller.providers.transport import NotBroughtError, Transport
 
 _NOT_SENT = "nothing was sent"
 _NO_ANSWER = "no answer came"
+
+Explain = Callable[[], Explanation]
+Read = Callable[[Reply, float, Explain], Observation]
+"""Makes of a reply, when it came, and what explains it, what was seen."""
 
 
 def build_request(operation: Operation, endpoint: URL, params: Mapping[str, str]) -> Request:
@@ -99,16 +105,44 @@ class HttpProvider:
 
         Never raises on account of the provider or the network.
         """
+        operation = self._operations[entry.operation]
+        return await self._ask(operation, entry, partial(classify, operation))
+
+    def job(self, entry: Entry) -> Job | None:
+        """What could be started behind ``entry``'s task; None where its operation has no such request."""
+        start = self._operations[entry.operation].start
+        if start is None:
+            return None
+        return Job(build_request(start.request, self._endpoint, entry.params).url, start.operation, start.param)
+
+    async def list_runs(self, entry: Entry) -> Observation:
+        """The runs of ``entry``'s `job`, which there must be, asked for like a poll."""
+        start = self._start(entry)
+        return await self._ask(start.listing, entry, partial(classify_runs, start))
+
+    async def start_run(self, entry: Entry) -> Observation:
+        """Asks for a run of ``entry``'s `job`, which there must be, to start: one request, whatever comes of it."""
+        request = self._start(entry).request
         await self._credentials.renew()
-        seen = await self._attempt(entry)
-        if self._repeats and seen.again and await self._may_repeat(seen):
-            seen = await self._attempt(entry)
-        return seen
+        return await self._attempt(request, entry, partial(classify, request))
 
     async def close(self) -> None:
         """Lets go of the connection."""
         await self._transport.close()
         await self._credentials.close()
+
+    def _start(self, entry: Entry) -> Start:
+        start = self._operations[entry.operation].start
+        if start is None:
+            raise ValueError(f"operation {entry.operation} has no start section")
+        return start
+
+    async def _ask(self, operation: Operation, entry: Entry, read: Read) -> Observation:
+        await self._credentials.renew()
+        seen = await self._attempt(operation, entry, read)
+        if self._repeats and seen.again and await self._may_repeat(seen):
+            seen = await self._attempt(operation, entry, read)
+        return seen
 
     async def _may_repeat(self, seen: Observation) -> bool:
         """Whether the same question may get another answer: not with the same credentials where they were refused."""
@@ -117,7 +151,7 @@ class HttpProvider:
         await self._credentials.renew(seen.credentials_version)
         return self._credentials.version != seen.credentials_version
 
-    async def _attempt(self, entry: Entry) -> Observation:
+    async def _attempt(self, operation: Operation, entry: Entry, read: Read) -> Observation:
         version = self._credentials.version
         try:
             credentials = self._credentials.current()
@@ -125,12 +159,14 @@ class HttpProvider:
             return replace(
                 self._not_sent(Outcome.UNAUTHORIZED, f"no credentials: {error}"), credentials_version=version
             )
-        seen = await self._ask(self._operations[entry.operation], entry.params, credentials)
+        seen = await self._send(operation, entry.params, credentials, read)
         if seen.outcome is Outcome.UNAUTHORIZED:
             seen = replace(seen, credentials_version=version)
         return redacted(seen, credentials)
 
-    async def _ask(self, operation: Operation, params: Mapping[str, str], credentials: Credentials) -> Observation:
+    async def _send(
+        self, operation: Operation, params: Mapping[str, str], credentials: Credentials, read: Read
+    ) -> Observation:
         try:
             request = self._signed(build_request(operation, self._endpoint, params), credentials)
         except ValueError as error:
@@ -142,7 +178,7 @@ class HttpProvider:
             text = cut(str(error), LONGEST_TEXT)
             return Observation(Outcome.UNREACHABLE, message=text, rule=_NO_ANSWER, explain=explain)
         now = self._clock.now()
-        return classify(operation, reply, now, partial(explain_reply, operation, request, reply, now, credentials))
+        return read(reply, now, partial(explain_reply, operation, request, reply, now, credentials))
 
     def _not_sent(self, outcome: Outcome, why: str) -> Observation:
         explain = partial(explain_silence, _NOT_SENT, self._clock.now())

@@ -30,6 +30,8 @@ def redacted(seen: Observation, credentials: Credentials) -> Observation:
     if seen.subtasks is not None:
         failed = tuple(_without(name, hidden) for name in seen.subtasks.failed)
         clean["subtasks"] = replace(seen.subtasks, failed=failed)
+    if seen.runs:
+        clean["runs"] = tuple(replace(run, run_id=_without(run.run_id, hidden)) for run in seen.runs)
     return seen if all(getattr(seen, name) == value for name, value in clean.items()) else replace(seen, **clean)
 
 

@@ -5,11 +5,13 @@ How an answer is judged, in this order, and the first rule that matches decides:
 1. the operation's own rules: `missing`, then `outcomes`;
 2. an HTTP 2xx whose status is in `states`: answered, whatever error code stands beside it;
 3. the `outcomes` of the kind, then of the kind it `extends`, up to those of `http`.
+
+The answers of a `start` section are judged in the same way, by its own rules first.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -88,6 +90,13 @@ def _as_method(value: object) -> object:
     return value
 
 
+def _as_path(value: str) -> str:
+    if not _PATH.fullmatch(value) or set("?#") & set(value):
+        raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
+    _check_template(value)
+    return value
+
+
 def _as_signer(name: str) -> str:
     if name not in SIGNERS:
         raise refusal(one_of(name, SIGNERS))
@@ -134,6 +143,7 @@ def _scalar_or_list(*scalars: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
 
 
+EncodedPath = Annotated[str, AfterValidator(_as_path)]
 Text = Annotated[
     str, Field(min_length=1), BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
 ]
@@ -158,8 +168,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class RuleModel(_Model):
-    """One rule: its conditions, all of which must hold, and what they mean."""
+class ConditionModel(_Model):
+    """Conditions on an answer, all of which must hold."""
 
     http: Texts = ()
     """HTTP statuses, like 404 or 4xx. Without any: all of them, but a state only comes with a 2xx."""
@@ -169,12 +179,6 @@ class RuleModel(_Model):
     """A header that must be there."""
     when: Find | None = None
     """A JMESPath expression that must find something: not null, false or empty."""
-    outcome: Outcome | None = None
-    """What the poll brought; answered: the status is looked up in the states."""
-    state: Reported | None = None
-    """The state that the task is in, instead of an outcome."""
-    again: Truth = False
-    """Whether it is worth asking once more at once, with new credentials where these were refused."""
 
     @field_validator("http")
     @classmethod
@@ -183,6 +187,17 @@ class RuleModel(_Model):
             if not _HTTP.fullmatch(status):
                 raise refusal(f"{status!r}, an HTTP status like 404 or 4xx is allowed")
         return value
+
+
+class RuleModel(ConditionModel):
+    """One rule: its conditions, and what they mean."""
+
+    outcome: Outcome | None = None
+    """What the poll brought; answered: the status is looked up in the states."""
+    state: Reported | None = None
+    """The state that the task is in, instead of an outcome."""
+    again: Truth = False
+    """Whether it is worth asking once more at once, with new credentials where these were refused."""
 
     @model_validator(mode="after")
     def _verdict(self) -> "RuleModel":
@@ -213,6 +228,54 @@ class ErrorModel(_Model):
     """Where its text for people stands."""
 
 
+class RunsModel(_Model):
+    """How the runs of a job are listed, newest first, and where the id and the status of one stand."""
+
+    path: EncodedPath
+    """The path behind the endpoint, with parameters that the operation requires."""
+    query: Templates = Field(default_factory=dict)
+    """Query parameters."""
+    headers: Headers = Field(default_factory=dict)
+    """Headers of this request."""
+    items: Find
+    """The list of runs, newest first."""
+    id: Find
+    """Where a run has its id."""
+    status: Find
+    """Where a run has its status, one of those that the followed operation knows."""
+
+
+class FollowModel(_Model):
+    """Which operation asks for one run, and its parameter that takes the id of the run."""
+
+    operation: str
+    """The operation that asks for one run."""
+    param: str
+    """Its parameter that takes the id of the run."""
+
+
+class StartModel(_Model):
+    """How a job is started that runs once at a time: the request, a POST without a body, and what its answers mean.
+
+    No answer to it is ever a ground to send it again, but for what `poller.domain.starting` says.
+    """
+
+    path: EncodedPath
+    """The path behind the endpoint, with parameters that the operation requires."""
+    query: Templates = Field(default_factory=dict)
+    """Query parameters."""
+    headers: Headers = Field(default_factory=dict)
+    """Headers of this request."""
+    accepted: ConditionModel
+    """When a run was started."""
+    under_way: ConditionModel
+    """When one is under way already."""
+    runs: RunsModel
+    """How the runs are listed."""
+    follow: FollowModel
+    """How one of them is watched."""
+
+
 class OperationModel(_Model):
     """How one kind of task is asked for, and how the answer is read."""
 
@@ -220,7 +283,7 @@ class OperationModel(_Model):
     """What is watched, in a line."""
     method: Method = "GET"
     """GET, or POST for an API that is asked with it. Asking must not change anything."""
-    path: str
+    path: EncodedPath
     """The path behind the endpoint. Each {parameter} is one segment of it, percent-encoded, and required."""
     query: Templates = Field(default_factory=dict)
     """Query parameters; a {parameter} in a value is optional, and without it the line is left out."""
@@ -252,14 +315,8 @@ class OperationModel(_Model):
     """What changes from one run to the next, where a task may run again."""
     subtasks: SubtasksModel | None = None
     """The parts of the task."""
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        if not _PATH.fullmatch(value) or set("?#") & set(value):
-            raise refusal(f"{value!r}, an encoded path beginning with / is allowed; a query has a key of its own")
-        _check_template(value)
-        return value
+    start: StartModel | None = None
+    """How a job behind the task is started."""
 
     @field_validator("body")
     @classmethod
@@ -401,6 +458,25 @@ class Operation:
     retry_after_ms_header: str | None
     error_code: tuple[Expression, ...]
     error_message: tuple[Expression, ...]
+    start: "Start | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A `start` section, compiled: the two requests, and where the list tells what of a run.
+
+    The answer to ``request`` reads as state pending where a run was started, as running where one is under way.
+    ``operation`` asks for one run, which ``param`` names; ``states`` are its statuses.
+    """
+
+    request: Operation
+    listing: Operation
+    items: Expression
+    run_id: Expression
+    status: Expression
+    operation: str
+    param: str
+    states: Mapping[str, State]
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +506,14 @@ class Kind:
     def params(self) -> frozenset[str]:
         """Every parameter that some operation knows."""
         return frozenset(name for op in self.operations.values() for name in (*op.required, *op.optional))
+
+
+class SpecError(ValueError):
+    """A mistake that shows when a spec's parts are put together: at which key, and what is wrong there."""
+
+    def __init__(self, key: tuple[str | int, ...], text: str) -> None:
+        self.key = key
+        super().__init__(text)
 
 
 def status_text(value: object) -> str | None:
@@ -478,16 +562,17 @@ def _body_params(template: Json) -> tuple[str, ...]:
 def compile_kind(model: KindModel, parents: Iterable[KindModel]) -> Kind:
     """The kind that ``model`` describes; ``parents`` are what it extends, nearest first.
 
-    It has their operations too, unless it has one of that name itself.
+    It has their operations too, unless it has one of that name itself. Raises SpecError.
     """
     line = (model, *parents)
     operations = {name: operation for m in reversed(line) for name, operation in m.operations.items()}
+    plain = {name: _compile_operation(name, operation, line) for name, operation in operations.items()}
     return Kind(
         name=model.kind,
         line=line,
         endpoint=_first(m.endpoint for m in line),
         signer=_first(m.signer for m in line) or "plain",
-        operations={name: _compile_operation(name, operation, line) for name, operation in operations.items()},
+        operations={name: _with_start(plain[name], model.start, line, plain) for name, model in operations.items()},
     )
 
 
@@ -542,6 +627,77 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         retry_after_ms_header=_first(m.retry_after_ms_header for m in line),
         error_code=_expressions((m.error.code for m in line), folding),
         error_message=_expressions((m.error.message for m in line), folding),
+    )
+
+
+def _with_start(
+    operation: Operation,
+    model: StartModel | None,
+    line: tuple[KindModel, ...],
+    operations: Mapping[str, Operation],
+) -> Operation:
+    if model is None:
+        return operation
+    at = ("operations", operation.name, "start")
+    runs, folding, followed = model.runs, operation.folding, operations.get(model.follow.operation)
+    if followed is None:
+        raise SpecError((*at, "follow", "operation"), one_of(model.follow.operation, sorted(operations)))
+    if model.follow.param not in followed.required:
+        raise SpecError((*at, "follow", "param"), one_of(model.follow.param, sorted(followed.required)))
+    listed = compile_expression(f"type({runs.items}) == 'array'", folding)
+    is_list = Rule(Outcome.ANSWERED, State.PENDING, False, (_status_range("2xx"),), (), None, listed, "a list of runs")
+    judged = (
+        _verdict("accepted", model.accepted, State.PENDING, folding),
+        _verdict("under way", model.under_way, State.RUNNING, folding),
+    )
+    start = Start(
+        request=_beside(operation, at, "POST", model, line, judged),
+        listing=_beside(operation, (*at, "runs"), "GET", runs, line, (is_list,)),
+        items=compile_expression(runs.items, folding),
+        run_id=compile_expression(runs.id, folding),
+        status=compile_expression(runs.status, folding),
+        operation=followed.name,
+        param=model.follow.param,
+        states=followed.states,
+    )
+    return replace(operation, start=start)
+
+
+def _verdict(name: str, model: ConditionModel, state: State, folding: Folding) -> Rule:
+    """The rule that reads an answer as ``state``, whatever its HTTP status if the conditions name none."""
+    rule = _rule(name, RuleModel.model_construct(**dict(model), state=state), folding)
+    return rule if model.http else replace(rule, statuses=())
+
+
+def _beside(
+    operation: Operation,
+    at: tuple[str | int, ...],
+    method: str,
+    model: StartModel | RunsModel,
+    line: tuple[KindModel, ...],
+    rules: tuple[Rule, ...],
+) -> Operation:
+    """Another request for the job that ``operation`` asks for; what its answers mean is for its rules alone to say."""
+    for param in template_params(model.path):
+        if param not in operation.required:
+            raise SpecError((*at, "path"), one_of(param, sorted(operation.required)))
+    return replace(
+        operation,
+        method=method,
+        path=model.path,
+        query=model.query,
+        headers=_merged((*(m.headers for m in reversed(line)), model.headers)),
+        body=None,
+        rules=rules,
+        states={},
+        status=compile_expression("`null`", operation.folding),
+        progress=None,
+        message=None,
+        started_at=None,
+        ended_at=None,
+        duration=None,
+        run_id=None,
+        subtasks=None,
     )
 
 

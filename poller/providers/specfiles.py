@@ -10,7 +10,7 @@ from poller.config.wording import Mistake, found, kind, mistakes, one_of
 from poller.config.yamlfile import Document
 from poller.domain.errors import Problem
 from poller.providers.catalog import ANY_HTTP, builtin_kinds, builtin_models
-from poller.providers.spec import Kind, KindModel, compile_kind
+from poller.providers.spec import Kind, KindModel, SpecError, compile_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,12 @@ class _Reader:
         """What became of them. What extends a kind with mistakes is none, but makes no mistake by that."""
         kinds: dict[str, Kind] = dict(builtin_kinds())
         for name, file in self._named.items():
-            made = self._compiled(name)
-            wrong = [*self._wrong_line(name), *(self._misfits(made) if made else ())]
+            made, wrong = None, [*self._wrong_line(name)]
+            try:
+                made = self._compiled(name)
+            except SpecError as error:
+                wrong.append(Mistake(error.key, str(error)))
+            wrong += self._misfits(made) if made else ()
             self._problems += [file.problem(mistake.path, mistake.text) for mistake in wrong]
             if made and made.operations and not wrong:
                 kinds[name] = made

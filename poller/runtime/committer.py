@@ -1,5 +1,6 @@
 """Makes changes durable, many to a commit, and tells them afterwards."""
 
+import asyncio
 from collections.abc import Sequence
 
 import anyio
@@ -39,6 +40,7 @@ class Committer:
         self._pulses: list[Pulse] = []
         self._told: list[str] = []
         self._untold = 0
+        self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
         self._stop = anyio.Event()
         self.failing = False
@@ -65,6 +67,13 @@ class Committer:
         """Takes over what ticked."""
         self._pulses += pulses
         self._wakeup.set()
+
+    async def durable(self) -> None:
+        """Waits until everything taken over so far is committed."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(committed)
+        self._wakeup.set()
+        await committed
 
     async def recover(self) -> int:
         """Tells what an earlier run committed and did not live to tell; how many that were."""
@@ -94,18 +103,22 @@ class Committer:
 
     async def _commit(self) -> bool:
         """One commit of all there is; whether it succeeded."""
+        waiting, self._waiting = self._waiting, []
         tasks, transitions, flags, pulses, told = self._take()
         batch = Batch(self._clock.now(), _changes(tasks, transitions), pulses, told)
         if not batch:
+            _release(waiting)
             return True
         try:
             await self._store.commit(batch)
         except StoreError as error:
+            self._waiting = waiting + self._waiting
             self._put_back(tasks, transitions, flags, told)
             self._note_failure(error)
             return False
         self._note_success()
         self._untold += len(transitions)
+        _release(waiting)
         self._tell(transitions, flags)
         return True
 
@@ -143,6 +156,12 @@ class Committer:
         if self.failing:
             self._logger.info("store.recovered")
         self.failing = False
+
+
+def _release(waiting: Sequence[asyncio.Future[None]]) -> None:
+    for committed in waiting:
+        if not committed.done():
+            committed.set_result(None)
 
 
 def _changes(tasks: dict[str, Task], transitions: Sequence[Transition]) -> list[Change]:

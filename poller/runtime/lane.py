@@ -2,6 +2,8 @@
 
 import asyncio
 import heapq
+from collections import deque
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Protocol
 
@@ -9,7 +11,10 @@ import anyio
 import structlog
 
 from poller.domain.circuit import Circuit, Phase
+from poller.domain.durations import format_duration
 from poller.domain.observation import REFUSALS, Observation, Outcome
+from poller.domain.starting import Job
+from poller.domain.task import Entry
 from poller.protocols import Clock, Provider
 from poller.runtime.clock import Wakeup
 from poller.runtime.limits import Limits, Pacer
@@ -21,6 +26,24 @@ _TICK = 5e-4
 """Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
 _CREDENTIALS_CHECK = 1.0
 """Seconds between looks at the credentials while a connection pauses on their account."""
+
+
+Send = Callable[[Provider], Awaitable[Observation]]
+"""Asks a connection for something, once."""
+
+
+class _Errand:
+    """A request beside the polls, and who waits for what it brings."""
+
+    __slots__ = ("brought", "send")
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.brought: asyncio.Future[Observation] = asyncio.get_running_loop().create_future()
+
+    def bring(self, seen: Observation) -> None:
+        if not self.brought.done():
+            self.brought.set_result(seen)
 
 
 class Reporter(Protocol):
@@ -54,6 +77,7 @@ class Lane:
         self._reporter = reporter
         self._logger = logger
         self._queue: list[tuple[float, int, Watch]] = []
+        self._errands: deque[_Errand] = deque()
         self._tickets = count(1)
         self._wakeup = Wakeup()
         self._retired = False
@@ -78,6 +102,22 @@ class Lane:
         """Takes ``watch`` out of the queue."""
         watch.ticket = 0
         watch.due = watch.next_poll_at = None
+
+    def job(self, entry: Entry) -> Job | None:
+        """What could be started behind ``entry``'s task; None where its provider cannot."""
+        return self._connection.job(entry)
+
+    async def ask(self, send: Send) -> Observation:
+        """What a request beside the polls brings: sent once, ahead of them, at their pace and in one of their slots.
+
+        While the connection pauses or has been retired nothing is sent, and the observation says so.
+        """
+        errand = _Errand(send)
+        self._errands.append(errand)
+        if self._retired:
+            self._decline_errands()  # Nobody may be at work any more.
+        self._wakeup.set()
+        return await errand.brought
 
     @property
     def rate(self) -> float:
@@ -144,16 +184,45 @@ class Lane:
         while True:
             # One waits for the next poll to be due, the others for their turn, so that nobody wakes in vain.
             async with self._turn:
-                watch = await self._next()
-            await self._poll(watch)
+                due = await self._next()
+            await (self._run(due) if isinstance(due, _Errand) else self._poll(due))
 
-    async def _next(self) -> Watch:
+    async def _next(self) -> "Watch | _Errand":
         while True:
             await self._heed_credentials()
+            self._decline_errands()
             wait = self._wait()
             if wait == 0:
-                return self._take()
+                return self._take_errand() if self._errands else self._take()
             await self._wakeup.sleep(wait)
+
+    def _decline_errands(self) -> None:
+        """Nobody waits for a pause to end: what is asked for beside the polls is asked for by somebody who waits."""
+        self._circuit = self._circuit.passed(self._clock.monotonic())
+        if self._retired:
+            self._decline(Outcome.UNREACHABLE, "the connection is being replaced by another one")
+        elif self._circuit.phase is Phase.PAUSED and self._circuit.reason is not None:
+            left = format_duration(max(0.0, self._circuit.until - self._clock.monotonic()))
+            self._decline(self._circuit.reason, f"the connection pauses as {self._circuit.reason}, for {left} yet")
+
+    def _decline(self, outcome: Outcome, message: str) -> None:
+        while self._errands:
+            seen = Observation(outcome, message=message, rule="nothing was sent")
+            self._errands.popleft().bring(seen)
+
+    def _take_errand(self) -> _Errand:
+        self._depart()
+        return self._errands.popleft()
+
+    async def _run(self, errand: _Errand) -> None:
+        epoch, seen = self._circuit.epoch, Observation(Outcome.UNREACHABLE, message="poller is stopping")
+        try:
+            seen = await self._guarded(errand.send(self._connection), "beside the polls")
+            self._moved_at = self._clock.monotonic()
+            self._learn(seen, epoch, self._moved_at)
+        finally:
+            self._return()
+            errand.bring(seen)
 
     def _wait(self) -> float | None:
         """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
@@ -161,16 +230,15 @@ class Lane:
             self._leave_when_idle()
             return None
         now = self._clock.monotonic()
-        self._circuit = self._circuit.passed(now)
         if self._circuit.phase is Phase.PAUSED:
             left = self._circuit.until - now
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
         if self._circuit.phase is Phase.PROBING and self.in_flight:
             return None
-        head = self._head()
-        if head is None or head.due is None:
+        due = now if self._errands else self._first_due()
+        if due is None:
             return None
-        wait = max(head.due - now, self._pacer.wait(now))
+        wait = max(due - now, self._pacer.wait(now))
         return wait if wait > _TICK else 0.0
 
     def _leave_when_idle(self) -> None:
@@ -185,6 +253,10 @@ class Lane:
         if self._connection.credentials_version != self._refused_version:
             self._circuit = self._circuit.renewed()
 
+    def _first_due(self) -> float | None:
+        head = self._head()
+        return None if head is None else head.due
+
     def _head(self) -> Watch | None:
         """The watch whose poll is due first; places that were left are cleared away on the way."""
         while self._queue and self._queue[0][2].ticket != self._queue[0][1]:
@@ -192,14 +264,25 @@ class Lane:
         return self._queue[0][2] if self._queue else None
 
     def _take(self) -> Watch:
-        now = self._clock.monotonic()
-        watch = self._pop(now)
-        self._pacer.take(now)
-        self._moved_at = now
-        self.in_flight += 1
+        watch = self._pop(self._depart())
         watch.ticket = 0
         watch.polling = True
         return watch
+
+    def _depart(self) -> float:
+        """Counts a request that goes out now, and tells when that is."""
+        now = self._clock.monotonic()
+        self._pacer.take(now)
+        self._moved_at = now
+        self.in_flight += 1
+        return now
+
+    def _return(self) -> None:
+        """Counts a request that has come back."""
+        self.in_flight -= 1
+        # Where more than one may be under way, nobody waits for this one to come back.
+        if self._circuit.phase is not Phase.OPEN or self._retired:
+            self._wakeup.set()
 
     def _pop(self, now: float) -> Watch:
         """The watch due first; after a refusal another one, if one is due: the task may be what is refused."""
@@ -215,13 +298,10 @@ class Lane:
         sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
         entry = watch.task.entry
         try:
-            seen = await self._attempt(watch)
+            seen = await self._guarded(self._connection.poll(entry), entry.name)
         finally:
             watch.polling = False
-            self.in_flight -= 1
-            # Where more than one may be under way, nobody waits for this one to come back.
-            if self._circuit.phase is not Phase.OPEN or self._retired:
-                self._wakeup.set()
+            self._return()
         came = self._moved_at = self._clock.monotonic()
         self._learn(seen, epoch, came)
         self._refused = watch if seen.outcome in REFUSALS else None
@@ -230,12 +310,12 @@ class Lane:
             return
         self._reporter.observed(watch, seen, came - sent, sent - (sent if due is None else due))
 
-    async def _attempt(self, watch: Watch) -> Observation:
+    async def _guarded(self, request: Awaitable[Observation], name: str) -> Observation:
         try:
-            return await self._connection.poll(watch.task.entry)
+            return await request
         except Exception as error:
             # A fault of poller's own must neither end the lane nor be taken for the task's.
-            self._logger.exception("poll.broken", task=watch.task.entry.name, provider=self.provider)
+            self._logger.exception("poll.broken", task=name, provider=self.provider)
             return Observation(
                 Outcome.UNREACHABLE, message=f"a fault in poller: {type(error).__name__}", rule="no answer came"
             )

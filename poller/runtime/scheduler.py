@@ -11,13 +11,12 @@ from anyio.abc import TaskGroup
 
 from poller.config.watchlist import Diff
 from poller.domain.cadence import first_delay, next_delay
-from poller.domain.lifecycle import Step, advance, begin, lapse, next_lapse, resume
+from poller.domain.lifecycle import Step, advance, await_run, begin, forget_run, lapse, next_lapse, resume
 from poller.domain.observation import REFUSALS, Observation
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
-from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Saved
+from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
 from poller.runtime.clock import Wakeup
-from poller.runtime.committer import Committer
 from poller.runtime.lane import Lane
 from poller.runtime.lastpolls import LastPolls
 from poller.runtime.watch import Watch
@@ -39,7 +38,7 @@ class Scheduler:
     def __init__(
         self,
         *,
-        committer: Committer,
+        committer: Recorder,
         observer: PollObserver,
         clock: Clock,
         draw: Callable[[], float],
@@ -126,6 +125,32 @@ class Scheduler:
         self._polls.note(watch, seen, now)
         self._plan(watch, seen)
 
+    async def refresh(self, watch: Watch) -> None:
+        """Asks for the task's status beside its schedule, which stays, and concludes what comes of it."""
+        began, entry = self._clock.monotonic(), watch.task.entry
+        seen = await watch.lane.ask(lambda connection: connection.poll(entry))
+        if watch.gone or seen.outcome in REFUSALS or watch.task.entry is not entry:
+            return
+        self._observer.polled(entry, seen, self._clock.monotonic() - began, 0.0)
+        self._ticked.add(watch)
+        self._conclude(watch, advance(watch.task, seen, self._clock.now()))
+        self._leave_if_over(watch)
+
+    def poll_now(self, watch: Watch) -> None:
+        """Polls as soon as the connection lets it out; a poll under way is not waited for."""
+        if not (watch.gone or watch.polling or watch.task.over):
+            watch.lane.plan(watch, self._clock.monotonic())
+
+    def await_run(self, watch: Watch) -> None:
+        """Watches the task, even one that has ended, for a run that is about to be asked to start."""
+        self._conclude(watch, await_run(watch.task, self._clock.now()))
+        self._await_lapse(watch)
+
+    def forget_run(self, watch: Watch) -> None:
+        """Watches the task no longer for a run that was asked to start."""
+        self._conclude(watch, forget_run(watch.task))
+        self._leave_if_over(watch)
+
     def tasks(self) -> Sequence[Watch]:
         """Every task to be shown, sorted by name."""
         if self._ordered is None:
@@ -155,7 +180,7 @@ class Scheduler:
 
     def all_over(self) -> bool:
         """Whether every task has ended; a followed one when a run of it has."""
-        return all(watch.task.status.terminal for watch in self._watches.values())
+        return all(watch.task.status.settled for watch in self._watches.values())
 
     def _use(self, lane: Lane) -> None:
         """Takes a connection into use; the watches of the one whose place it takes go over to it."""
@@ -212,6 +237,10 @@ class Scheduler:
     def _shown(self, task: Task, now: float) -> bool:
         return not task.over or now < task.status.since + self._retention(task.status.state)
 
+    def _leave_if_over(self, watch: Watch) -> None:
+        if watch.task.over:
+            watch.lane.drop(watch)
+
     def _conclude(self, watch: Watch, step: Step) -> None:
         watch.task = step.task
         if step.changed:
@@ -253,8 +282,7 @@ class Scheduler:
         now = self._clock.now()
         held_since = None if held is None else now - (self._clock.monotonic() - held)
         self._conclude(watch, lapse(watch.task, now, held_since))
-        if watch.task.over:
-            watch.lane.drop(watch)
+        self._leave_if_over(watch)
         self._await_lapse(watch)
 
     async def _run_flushes(self) -> None:

@@ -83,17 +83,22 @@ class Cloud:
 
     def _outcome(self, raw: RawRequest, call: Call, now: float) -> Answer | Silence:
         t = now - self._origin
-        if fault := active_fault((*self._faults[call.api], *call.faults), t):
+        fault = active_fault((*self._faults[call.api], *call.faults), t, call.starts)
+        if fault and fault.kind is not FaultKind.LOST:
             return self._trouble(fault, raw, call.gate, now)
         if self._limit and (wait := self._limit.take(now)):
             return self._noted(call.gate.throttle(wait, str(self._limit)))
-        return self._noted(call.gate.admit(raw, now) or call.answer(t))
+        answer = self._noted(call.gate.admit(raw, now) or call.answer(t))
+        return self._trouble(fault, raw, call.gate, now) if fault else answer
 
     def _trouble(self, fault: Fault, raw: RawRequest, gate: Gate, now: float) -> Answer | Silence:
         match fault.kind:
-            case FaultKind.HANG | FaultKind.RESET:
+            case FaultKind.HANG | FaultKind.LOST:
                 self.outcomes[fault.kind] += 1
-                return fault.kind
+                return FaultKind.HANG
+            case FaultKind.RESET:
+                self.outcomes[fault.kind] += 1
+                return FaultKind.RESET
             case FaultKind.GARBAGE:
                 self.outcomes[fault.kind] += 1
                 return garbage(next(self._garbage_sent))

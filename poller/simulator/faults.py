@@ -15,6 +15,7 @@ class FaultKind(StrEnum):
     UNAUTHORIZED = "unauthorized"
     ERROR = "error"
     HANG = "hang"
+    LOST = "lost"
     GARBAGE = "garbage"
     RESET = "reset"
 
@@ -24,7 +25,7 @@ class Fault:
     """Trouble from ``after`` seconds on, for ``lasts`` seconds (for good, if infinite).
 
     ``retry_after`` (seconds) goes with a throttling, ``status`` (5xx) with an error; ``code`` replaces the provider's
-    usual error code.
+    usual error code. ``only_starts``: other requests than those to start a run are spared.
     """
 
     kind: FaultKind
@@ -33,15 +34,16 @@ class Fault:
     retry_after: float | None = None
     status: int = 503
     code: str | None = None
+    only_starts: bool = False
 
-    def active(self, t: float) -> bool:
-        """Whether it strikes a request that comes at ``t`` seconds."""
-        return self.after <= t < self.after + self.lasts
+    def active(self, t: float, starts: bool = False) -> bool:
+        """Whether it strikes a request that comes at ``t`` seconds, and would start a run or not."""
+        return self.after <= t < self.after + self.lasts and (starts or not self.only_starts)
 
 
-def active_fault(faults: Iterable[Fault], t: float) -> Fault | None:
-    """The first of ``faults`` that is active at ``t`` seconds."""
-    return next((fault for fault in faults if fault.active(t)), None)
+def active_fault(faults: Iterable[Fault], t: float, starts: bool = False) -> Fault | None:
+    """The first of ``faults`` that strikes a request at ``t`` seconds."""
+    return next((fault for fault in faults if fault.active(t, starts)), None)
 
 
 # All of it comes with status 200: only a reader that looks at the body can tell.

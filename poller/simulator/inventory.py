@@ -172,6 +172,7 @@ def faults_of(entries: Iterable[FaultEntry]) -> tuple[Fault, ...]:
             retry_after=entry.retry_after,
             status=entry.status,
             code=entry.code,
+            only_starts=entry.only_starts,
         )
         for entry in entries
     )

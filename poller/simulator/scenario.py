@@ -37,7 +37,10 @@ STOPPABLE = frozenset({Api.PROCESSOR_TASK, Api.JOB})
 
 
 class FaultEntry(Model):
-    """Trouble for a while, or for good where ``for`` is not given."""
+    """Trouble for a while, or for good where ``for`` is not given; for every request, or only those that start a run.
+
+    Of a request that is ``lost`` only the answer is: what it asks for is done.
+    """
 
     kind: FaultKind
     after: Duration = 0.0
@@ -45,6 +48,7 @@ class FaultEntry(Model):
     retry_after: Duration | None = None
     status: int = Field(default=503, ge=500, le=599)
     code: str | None = None
+    only_starts: bool = False
 
 
 class ApiFaultEntry(FaultEntry):

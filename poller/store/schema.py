@@ -73,6 +73,7 @@ tasks = Table(
     Column("overdue", Boolean, nullable=False),
     Column("stalled", Boolean, nullable=False),
     Column("unreachable", Boolean, nullable=False),
+    Column("awaited_since", Double),
     # How the asking went at ``saved_at``: `Contact`.
     Column("polls", BigInteger, nullable=False),
     Column("attempt", BigInteger, nullable=False),

@@ -7,43 +7,40 @@ always belongs to a name.
 """
 
 import json
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
+from poller.domain.errors import NoSuchTaskError
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
 from poller.protocols import PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
-_TASKS = "/api/v1/tasks"
+TASKS = "/api/v1/tasks"
+"""The path of all tasks; below it are those of each."""
+
 _HISTORY, _POLLS = "/transitions", "/polls"
-
-
-class NoSuchTaskError(LookupError):
-    """No task of this name is known."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no task {name!r} is known")
-        self.name = name
 
 
 class Api:
     """Answers from what is being watched, and from the store; below the path ``prefix``, which ends in no slash."""
 
     def __init__(self, watching: Watching, store: Store, prefix: str = "") -> None:
-        self._tasks = f"{prefix}{_TASKS}/"
+        self._tasks = f"{prefix}{TASKS}/"
         self._watching = watching
         self._store = store
 
     def routes(self) -> list[web.RouteDef]:
         """Every path of the API, without the prefix."""
         return [
-            web.get(_TASKS, self._list),
-            web.get(f"{_TASKS}/{{name:.+}}", self._one),
+            web.get(TASKS, self._list),
+            web.get(f"{TASKS}/{{name:.+}}", self._one),
             web.get("/api/v1/transitions", self._transitions),
         ]
 
@@ -111,6 +108,7 @@ def task_json(watched: WatchedTask) -> dict[str, Any]:
         "message": status.message,
         "subtasks": _subtasks(status.subtasks),
         "run": status.run,
+        "awaits_run": status.awaited_since is not None,
         "overdue": status.overdue,
         "stalled": status.stalled,
         "unreachable": status.unreachable,
@@ -167,6 +165,12 @@ def poll_json(record: PollRecord) -> dict[str, Any]:
         "answer": record.answer,
         "request_id": record.request_id,
     }
+
+
+def error_response(status: int, message: str, details: Mapping[str, Any]) -> web.Response:
+    """An error as the API tells it."""
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    return json_response({"error": {"code": code, "message": message, "details": dict(details)}}, status)
 
 
 def json_response(body: object, status: int = 200) -> web.Response:

@@ -7,15 +7,14 @@ import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import StoreError
+from poller.domain.errors import NoSuchTaskError, StoreError
 from poller.protocols import Clock, Store, Watching
-from poller.web.api import Api, NoSuchTaskError, json_response
+from poller.web.api import Api, error_response
 from poller.web.control import Control
 from poller.web.login import Login
 from poller.web.page import StatusPage
@@ -50,7 +49,7 @@ def build_app(
     routes = [
         web.get("/", page.show),
         web.get("/metrics", _metrics(render_metrics)),
-        *control.routes(),
+        *control.routes(below),
         *Api(watching, store, below).routes(),
     ]
     app.add_routes([web.RouteDef(each.method, below + each.path, each.handler, each.kwargs) for each in routes])
@@ -172,8 +171,7 @@ def _refusal(request: web.Request, error: Exception, api: str) -> web.Response:
     status, message, details = _explained(request, error)
     response = web.Response(status=status, text=f"{message}\n")
     if request.path.startswith(api):
-        code = HTTPStatus(status).phrase.lower().replace(" ", "_")
-        response = json_response({"error": {"code": code, "message": message, "details": details}}, status)
+        response = error_response(status, message, details)
     for header in (hdrs.ALLOW, hdrs.WWW_AUTHENTICATE):
         if isinstance(error, web.HTTPException) and header in error.headers:
             response.headers[header] = error.headers[header]

@@ -47,6 +47,7 @@ statuses = st.builds(
     overdue=st.booleans(),
     stalled=st.booleans(),
     unreachable=st.booleans(),
+    awaited_since=st.none() | numbers,
 )
 
 contacts = st.builds(

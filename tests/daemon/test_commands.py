@@ -93,7 +93,9 @@ async def test_schema_is_json(tmp_path: Path) -> None:
     assert json.loads(out)["properties"]["providers"]
 
 
-@pytest.mark.parametrize("command", ["run", "check", "poll", "status", "simulate", "demo", "schema", "providers"])
+@pytest.mark.parametrize(
+    "command", ["run", "check", "poll", "status", "start", "simulate", "demo", "schema", "providers"]
+)
 async def test_every_command_has_help_with_an_example(command: str) -> None:
     """What to type stands in the help."""
     status, out, _ = await poller(command, "--help")

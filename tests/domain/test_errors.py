@@ -2,7 +2,18 @@
 
 import pytest
 
-from poller.domain.errors import ConfigError, PollerError, Problem, StoreError, StoreLockedError
+from poller.domain.errors import (
+    ConfigError,
+    NoSuchTaskError,
+    PollerError,
+    Problem,
+    StartError,
+    StoppingError,
+    StoreError,
+    StoreLockedError,
+    UnstartableError,
+)
+from poller.domain.observation import Observation, Outcome
 
 LATE = Problem("b.yaml", 10, "tasks[0].name", "is empty")
 EARLY = Problem("b.yaml", 9, "store", "found 7, a URL is allowed")
@@ -36,3 +47,17 @@ def test_the_tree_of_errors() -> None:
     assert issubclass(StoreError, PollerError)
     assert issubclass(StoreLockedError, StoreError)
     assert not issubclass(ConfigError, StoreError)
+
+
+def test_a_start_that_failed_keeps_what_the_provider_said() -> None:
+    """Nothing, where nobody asked it."""
+    seen = Observation(Outcome.REJECTED, code="Forbidden.RAM")
+    assert StartError("refused", seen).seen is seen
+    assert UnstartableError("nothing to start").seen is None
+    assert isinstance(StoppingError("no"), PollerError)
+
+
+def test_an_unknown_task_is_named() -> None:
+    """In the words, and for programs."""
+    error = NoSuchTaskError("ctr model")
+    assert (str(error), error.name) == ("no task 'ctr model' is known", "ctr model")

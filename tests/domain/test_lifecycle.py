@@ -75,8 +75,8 @@ POSSIBLE = {
     "succeeded": "pending running succeeded failed stopped missing expired",
     "failed": "pending running succeeded failed stopped missing expired",
     "stopped": "pending running succeeded failed stopped missing expired",
-    "missing": "",
-    "expired": "",
+    "missing": "pending running succeeded failed stopped",
+    "expired": "pending running succeeded failed stopped",
 }
 
 # The run id known before, and the one told.
@@ -191,10 +191,10 @@ def test_a_task_that_is_over_stays_the_very_same(state: State, follow: bool, con
 
 
 def every_step() -> Iterator[Step]:
-    """Every observation and lapse, on every kind of evidence, for a followed task in every state."""
+    """Every observation and lapse, on every kind of evidence, for a followed and an awaited task in every state."""
     seen = [*(answer(told, run_id="b") for told in State), *map(Observation, [*NO_ANSWER, Outcome.MISSING])]
-    for state, contact in product(State, [Contact(), *EVIDENCE.values()]):
-        task = task_in(state, follow=True, run_id="a", contact=contact)
+    for state, contact, awaited in product(State, [Contact(), *EVIDENCE.values()], [None, T0]):
+        task = task_in(state, follow=True, run_id="a", contact=contact, awaited_since=awaited)
         yield lapse(task, NOW)
         yield from (advance(task, each, NOW) for each in seen)
 
@@ -209,7 +209,7 @@ def test_the_table_of_moves_is_exactly_what_can_happen() -> None:
 
 
 def test_the_table_of_moves_is_the_documented_one() -> None:
-    """Missing and expired are final; from the ends anything may follow, even the same again."""
+    """From the ends anything may follow, even the same again; from missing and expired only a run."""
     assert {source: set(targets.split()) for source, targets in POSSIBLE.items()} == MOVES
 
 

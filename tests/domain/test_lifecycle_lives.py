@@ -296,7 +296,7 @@ def test_the_lives_tried_here_come_to_every_end() -> None:
     """A promise kept because nothing ever happens is none: within a few hundred lives every state and flag is met."""
     met: set[str] = set()
 
-    @settings(max_examples=100, derandomize=True, database=None)
+    @settings(max_examples=300, derandomize=True, database=None)
     @given(lives)
     def collect(life: list[Lived]) -> None:
         for lived in life:

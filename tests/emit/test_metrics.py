@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from poller.domain.events import FlagChange, Transition
 from poller.domain.lifecycle import MOVES
 from poller.domain.observation import Observation, Outcome
-from poller.domain.state import ENDS, Flag, State
+from poller.domain.state import ENDS, TERMINAL, Flag, State
 from poller.domain.task import Entry
 from poller.emit.metrics import Metrics, Tally
 
@@ -85,7 +85,7 @@ def test_everything_legal_starts_at_zero(metrics: Metrics) -> None:
     for state in ENDS:
         assert value(metrics, "poller_task_duration_seconds_count", state=state.value, **OPERATION) == 0
     assert value(metrics, "poller_poll_lag_seconds_count", provider="jobs") == 0
-    for source in set(State) - ENDS:
+    for source in set(State) - TERMINAL:
         for target in MOVES[source]:
             move = {"from": source.value, "to": target.value}
             assert value(metrics, "poller_transitions_total", **move, **OPERATION) == 0

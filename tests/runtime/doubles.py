@@ -13,6 +13,7 @@ from poller.domain.circuit import Pauses
 from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange, Transition
 from poller.domain.observation import Observation, Outcome
+from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
 from poller.protocols import Batch, Emitter, Saved, TransitionPage
@@ -66,6 +67,10 @@ class ScriptedProvider:
     in_flight: int = 0
     most_in_flight: int = 0
     closed: bool = False
+    startable: Job | None = None
+    lists: list[Answer] = field(default_factory=list)
+    starts: list[Answer] = field(default_factory=list)
+    asked: list[tuple[float, str]] = field(default_factory=list)
 
     async def poll(self, entry: Entry) -> Observation:
         self.polls.append((asyncio.get_running_loop().time(), entry.name))
@@ -81,6 +86,23 @@ class ScriptedProvider:
         finally:
             self.in_flight -= 1
         return replace(seen, credentials_version=version) if seen.outcome is Outcome.UNAUTHORIZED else seen
+
+    def job(self, entry: Entry) -> Job | None:
+        return self.startable
+
+    async def list_runs(self, entry: Entry) -> Observation:
+        return await self._told("list", self.lists)
+
+    async def start_run(self, entry: Entry) -> Observation:
+        return await self._told("start", self.starts)
+
+    async def _told(self, what: str, answers: list[Answer]) -> Observation:
+        """The next of ``answers``; the last one again and again."""
+        self.asked.append((asyncio.get_running_loop().time(), what))
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        delay, seen = answer if isinstance(answer, tuple) else (0.0, answer)
+        await asyncio.sleep(delay)
+        return seen
 
     async def renew_credentials(self, refused: int | None = None) -> None:
         self.credentials_version = self.fresh_version

@@ -128,3 +128,31 @@ async def test_nothing_to_do_commits_nothing() -> None:
     desk = Desk()
     await desk.run(3600)
     assert desk.store.batches == []
+
+
+async def test_what_must_be_durable_is_waited_for() -> None:
+    """Until it is committed, however often that fails; at once where nothing is left."""
+    desk = Desk()
+    desk.store.failing = True
+    committing = asyncio.create_task(desk.committer.run())
+    desk.move(begin(entry("a"), START), RUNNING)
+    waiting = asyncio.create_task(desk.committer.durable())
+    await asyncio.sleep(5)
+    assert not waiting.done()
+    desk.store.failing = False
+    await waiting
+    assert len(desk.store.stored) == 1
+    await asyncio.wait_for(desk.committer.durable(), 1)
+    desk.committer.stop()
+    await committing
+
+
+async def test_whoever_waits_no_longer_disturbs_nobody() -> None:
+    """What was taken over is committed all the same."""
+    desk = Desk()
+    desk.move(begin(entry("a"), START), RUNNING)
+    waiting = asyncio.create_task(desk.committer.durable())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await desk.run(1)
+    assert len(desk.store.stored) == 1

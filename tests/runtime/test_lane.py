@@ -8,6 +8,8 @@ import pytest
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry
+from poller.protocols import Provider
+from poller.runtime.lane import Send
 from tests.runtime.doubles import (
     REJECTED,
     RUNNING,
@@ -364,3 +366,121 @@ async def test_a_bad_rotation_costs_one_refused_poll() -> None:
     await run_house(house, 200)
     await rotating
     assert len(provider.polls) == 2
+
+
+# --- requests beside the polls -----------------------------------------------------------------------------------
+
+
+async def asked(house: House, at: float, send: Send) -> tuple[float, Observation]:
+    """When what was asked for beside the polls came back, and what it was."""
+    lane = house.scheduler.connections()[0]
+    await asyncio.sleep(at)
+    seen = await lane.ask(send)
+    return asyncio.get_running_loop().time(), seen
+
+
+async def at_once(connection: Provider) -> Observation:
+    """A request that is answered at once."""
+    return RUNNING
+
+
+async def test_what_is_asked_for_beside_the_polls_goes_ahead_of_them() -> None:
+    """Of polls that are due and wait for their turn it need not wait for."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i}", initial=60.0) for i in range(100)], rate=5.0)
+    asking = asyncio.ensure_future(asked(house, 4.0, at_once))
+    await run_house(house, 10)
+    at, seen = await asking
+    assert seen is RUNNING
+    assert 4.0 <= at < 4.3
+
+
+async def test_what_is_asked_for_beside_the_polls_keeps_their_pace() -> None:
+    """Both together never exceed the rate."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i}") for i in range(20)], rate=5.0)
+    sent: list[float] = []
+
+    async def send(connection: Provider) -> Observation:
+        sent.append(asyncio.get_running_loop().time())
+        return RUNNING
+
+    asking = [asyncio.ensure_future(asked(house, 2.0, send)) for _ in range(10)]
+    await run_house(house, 10)
+    await asyncio.gather(*asking)
+    times = sorted([*provider.times(), *sent])
+    for start in times:
+        assert sum(1 for at in times if start <= at < start + 1) <= 6
+
+
+async def test_what_is_asked_for_beside_the_polls_takes_a_slot() -> None:
+    """It waits for one as a poll does."""
+    provider = ScriptedProvider(lambda e, n: RUNNING if n == 1 else (5.0, RUNNING))
+    house = build_house({"one": provider}, [entry("t", initial=1.0)], max_in_flight=1)
+    asking = asyncio.ensure_future(asked(house, 2.5, at_once))
+    await run_house(house, 20)
+    assert (await asking)[0] > 5.0
+
+
+@pytest.mark.parametrize(("refusal", "reason"), [(UNAUTHORIZED, "unauthorized"), (THROTTLED, "throttled")])
+async def test_nothing_is_sent_beside_the_polls_during_a_pause(refusal: Observation, reason: str) -> None:
+    """Whoever asks is told so at once."""
+    provider = ScriptedProvider(always(refusal))
+    house = build_house({"one": provider}, [entry("t")], initial=60.0)
+
+    async def never(connection: Provider) -> Observation:
+        raise AssertionError("sent")
+
+    asking = asyncio.ensure_future(asked(house, 10.0, never))
+    await run_house(house, 20)
+    at, seen = await asking
+    assert at == pytest.approx(10.0, abs=0.1)
+    assert (seen.outcome, seen.rule) == (reason, "nothing was sent")
+
+
+async def test_what_a_request_beside_the_polls_brings_concerns_the_connection() -> None:
+    """A refusal pauses it."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("t")])
+
+    async def refused(connection: Provider) -> Observation:
+        return UNAUTHORIZED
+
+    asking = asyncio.ensure_future(asked(house, 10.0, refused))
+    await run_house(house, 60)
+    assert (await asking)[1] is UNAUTHORIZED
+    assert house.scheduler.connections()[0].paused == "unauthorized"
+    assert max(provider.times()) <= 10.0
+
+
+async def test_a_fault_in_a_request_beside_the_polls_does_not_end_the_lane() -> None:
+    """It is told and logged, and polls go on."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("t", max=5.0)])
+
+    async def broken(connection: Provider) -> Observation:
+        raise ZeroDivisionError
+
+    asking = asyncio.ensure_future(asked(house, 10.0, broken))
+    await run_house(house, 60)
+    assert (await asking)[1].outcome is Outcome.UNREACHABLE
+    assert max(provider.times()) > 50.0
+
+
+async def test_a_retired_lane_sends_nothing_more_beside_polls() -> None:
+    """Whoever asked is told; what is under way comes back."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("t")])
+    lane = house.scheduler.connections()[0]
+
+    async def slow(connection: Provider) -> Observation:
+        await asyncio.sleep(5.0)
+        return RUNNING
+
+    under_way = asyncio.ensure_future(asked(house, 10.0, slow))
+    late = [asyncio.ensure_future(asked(house, at, at_once)) for at in (12.0, 30.0)]
+    asyncio.get_running_loop().call_later(11.0, lane.retire)
+    await run_house(house, 60)
+    assert (await under_way)[1] is RUNNING
+    assert {(await each)[1].outcome for each in late} == {Outcome.UNREACHABLE}
+    assert provider.closed

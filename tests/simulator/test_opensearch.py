@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.caller import START, Caller
+from poller.simulator.faults import FaultKind
+from poller.simulator.wire import RawRequest
+from tests.simulator.caller import APP, START, Caller, acs3
 from tests.simulator.samples import samples, shape
 
 INSTANCE = {"appGroupIdentity": "my-app", "functionName": "ctr", "instanceName": "ctr_test"}
@@ -18,6 +20,10 @@ CREATE_CAMEL, CREATE_PASCAL = samples("alibaba-opensearch-create-function-task.t
 
 def _caller(*tasks: dict[str, Any], **style: Any) -> Caller:
     return Caller({"tasks": list(tasks), "opensearch": style})
+
+
+def _start(t: float = 1) -> RawRequest:
+    return acs3(f"{APP}/ctr_test/tasks", START + t, action="CreateFunctionTask", method="POST")
 
 
 def _instance(**more: Any) -> dict[str, Any]:
@@ -202,3 +208,22 @@ def test_an_encoded_slash_is_part_of_a_name() -> None:
     caller = _caller({**TRAINED, "params": {**GENERATION, "instanceName": "a/b c"}}).at(20)
     assert caller.search("/a%2Fb%20c/tasks/3").status == 200
     assert caller.cloud.requests == {"function-task/my-app/ctr/a/b c/3": 1}
+
+
+def test_a_start_whose_answer_is_lost_is_made() -> None:
+    """And nothing but starts is struck, where a fault says so."""
+    fault = {"kind": "lost", "only_starts": True, "for": "5s"}
+    caller = _caller(_instance(faults=[fault], on_start={"duration": "10s"}))
+    assert caller.at(1).silence(_start()) is FaultKind.HANG
+    listed = caller.at(2).search("/ctr_test/tasks", "ListFunctionTasks").json["result"]
+    assert [item["generation"] for item in listed] == ["1"]
+    assert caller.at(6).start("ctr_test").code == "Task.IsRunning"
+    assert caller.cloud.starts["ctr-model"] == 2
+
+
+def test_a_start_that_is_struck_otherwise_is_not_made() -> None:
+    """Whoever looks for it looks in vain."""
+    fault = {"kind": "hang", "only_starts": True, "for": "5s"}
+    caller = _caller(_instance(faults=[fault]))
+    caller.at(1).silence(_start(1))
+    assert caller.at(2).search("/ctr_test/tasks", "ListFunctionTasks").json["result"] == []

@@ -35,7 +35,7 @@ generate:
   - {api: job, count: 10, prefix: j}
 """
 
-KINDS = "'throttle', 'unauthorized', 'error', 'hang', 'garbage' or 'reset'"
+KINDS = "'throttle', 'unauthorized', 'error', 'hang', 'lost', 'garbage' or 'reset'"
 MISTAKES = [
     "1: taskz: unknown key",
     "2: rate_limit: found 5; a rate above zero is allowed, like 10/s or 300/m",

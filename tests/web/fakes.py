@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -81,6 +82,8 @@ class World:
     token: str | None = None
     mistake: PollerError | None = None
     reloads: int = 0
+    started: list[str] = field(default_factory=list)
+    start_answer: PollerError | Mapping[str, Any] = field(default_factory=lambda: {"already_running": False})
     login: Login | None = None
     prefix: str = "/"
 
@@ -88,8 +91,14 @@ class World:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
-        control = Control(self.reload, lambda: self.token)
+        control = Control(self.reload, lambda: self.token, self.start)
         return build_app(self.watching, self.store, self.render, control, FakeClock(), logger, self.login, self.prefix)
+
+    async def start(self, name: str) -> Mapping[str, Any]:
+        self.started.append(name)
+        if isinstance(self.start_answer, PollerError):
+            raise self.start_answer
+        return self.start_answer
 
     async def reload(self) -> None:
         if self.mistake is not None:

@@ -78,6 +78,7 @@ async def test_a_task_is_shown_with_all_its_fields(world: World, client: Client)
         "run": 1,
         "overdue": True,
         "stalled": False,
+        "awaits_run": False,
         "unreachable": False,
         "started_at": "2026-09-21T14:12:20.500Z",
         "ended_at": "2026-09-21T14:13:20.500Z",

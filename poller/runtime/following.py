@@ -1,0 +1,80 @@
+"""Tasks followed to their ends by a command: no store, the scheduler and the lanes of the daemon."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import anyio
+
+from poller.config.watchlist import diff
+from poller.domain.lifecycle import Step
+from poller.domain.observation import Observation
+from poller.domain.task import Entry, Task
+from poller.protocols import Clock, Pulse
+from poller.runtime.lane import Lane
+from poller.runtime.scheduler import Scheduler
+
+
+class Audience(Protocol):
+    """Who watches the following. Quick, and never raises."""
+
+    def changed(self, task: Task) -> None:
+        """What is known of a task changed."""
+        ...
+
+    def polled(self, entry: Entry, seen: Observation) -> None:
+        """A poll came back."""
+        ...
+
+
+class Following:
+    """Follows tasks. Implements `poller.protocols.Recorder` and `PollObserver` for its own scheduler.
+
+    ``audience`` hears of what is followed, and of nothing before that.
+    """
+
+    def __init__(self, audience: Audience, clock: Clock, draw: Callable[[], float]) -> None:
+        self._audience = audience
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._followed = False
+        self._over = anyio.Event()
+        self.scheduler = Scheduler(
+            committer=self, observer=self, clock=clock, draw=draw, retention=lambda _state: float("inf")
+        )
+
+    def watch(self, entries: Iterable[Entry], lanes: Sequence[Lane] = ()) -> None:
+        """Watches ``entries``, in place of any before, over ``lanes`` that are new and those there are."""
+        wanted = {entry.name: entry for entry in entries}
+        changes = diff(self._entries, wanted)
+        self._entries = wanted
+        self.scheduler.apply(wanted, changes, {}, self._clock.now(), lanes)
+
+    async def follow(self) -> None:
+        """Tells the audience of everything from now on, and returns when every task has ended."""
+        self._followed = True
+        for watch in self.scheduler.tasks():
+            self.scheduler.poll_now(watch)
+        self._look()
+        await self._over.wait()
+
+    def submit(self, step: Step) -> None:
+        """Tells what changed."""
+        if self._followed:
+            self._audience.changed(step.task)
+            self._look()
+
+    def flush(self, pulses: Sequence[Pulse]) -> None:
+        """Keeps nothing."""
+
+    async def durable(self) -> None:
+        """Nothing outlives a command."""
+
+    def polled(self, entry: Entry, seen: Observation, duration: float, lag: float) -> None:
+        """Tells what a poll brought."""
+        del duration, lag
+        if self._followed:
+            self._audience.polled(entry, seen)
+
+    def _look(self) -> None:
+        if self.scheduler.all_over():
+            self._over.set()
