@@ -175,6 +175,12 @@ ENV_MISTAKES: list[tuple[dict[str, Any], dict[str, str], str]] = [
         " credentials that can be sent are allowed in the environment",
     ),
     (
+        {**JOBS, "credentials": {"bearer": "secret-of-mine\nx"}},
+        {},
+        "providers.p.credentials: bearer token: it holds a line break or another control character inside,"
+        " credentials that can be sent are allowed",
+    ),
+    (
         {**NO_KEYS, "credentials": ROLE},
         {},
         "providers.p.credentials.oidc_token_file: file 'tokens/oidc': does not exist,"

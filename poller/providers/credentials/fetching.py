@@ -110,7 +110,7 @@ class FetchingSource:
         return self._held.credentials
 
     async def renew(self, refused: int | None = None) -> None:
-        """Begins a fetch if one is due; waits for one under way only without credentials, or when they are refused."""
+        """Begins a fetch if one is due. Waits for one under way without valid credentials, or when they are refused."""
         self._drop_lapsed()
         is_refused = refused == self.version
         if self._fetching is None and self._is_due(is_refused):
@@ -136,9 +136,11 @@ class FetchingSource:
         now = self._clock.monotonic()
         if now < self._retry_at and self._fetcher.asks_with == self._asked_with:
             return False
-        if self._held is None or self._clock.now() >= self._renew_at:
-            return True
-        if not is_refused or now < self._force_at:
+        return self._held is None or self._clock.now() >= self._renew_at or (is_refused and self._may_force(now))
+
+    def _may_force(self, now: float) -> bool:
+        """Whether a refusal is reason enough for a fetch now; if so, the next one has to wait for longer."""
+        if now < self._force_at:
             return False
         self._forced = self._forced + 1 if now < self._force_at + LONGEST_FORCED else 0
         self._force_at = now + backoff(FIRST_FORCED, LONGEST_FORCED, 2.0, self._forced)

@@ -326,6 +326,21 @@ class TestEveryServer:
         assert result.expires_at == START + 3_600
 
 
+@pytest.mark.parametrize(
+    ("fetcher", "asks_with"),
+    [
+        (oidc(), ("acs:ram::1:role/r", "acs:ram::1:oidc-provider/p", OIDC_TOKEN)),
+        (ROLE, ("my role",)),
+        (URI, ("http://127.0.0.1:9000/path-secret?key=query-secret",)),
+        (EC2, ()),
+        (iam(), ("ann", PASSWORD, "acme")),
+    ],
+)
+def test_what_may_change_is_known(fetcher: Fetcher, asks_with: tuple[str, ...]) -> None:
+    """Another one is reason to ask at once after a failure."""
+    assert fetcher.asks_with == asks_with
+
+
 async def test_success_must_be_said_where_a_code_is_there() -> None:
     """A metadata server tells its failures with HTTP 200."""
     error = await refusal(ROLE, META_TOKEN, reply(json.dumps({**KEY, "Code": "Failed"})))
