@@ -29,6 +29,7 @@ from poller.providers.binding import Binding, bind, check
 from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
+from poller.runtime.failing import FailingPolls
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval
@@ -118,6 +119,7 @@ class Daemon:
             clock=self._clock,
             draw=random.random,
             retention=_retention(self._loaded.settings.retention),
+            failing=FailingPolls(self._clock, logger),
         )
         self._notifier = Notifier.from_env(env)
         self._started = anyio.Event()

@@ -18,6 +18,7 @@ from poller.domain.task import Entry, Task
 from poller.protocols import Clock, PollObserver, Pulse, Saved
 from poller.runtime.clock import Wakeup
 from poller.runtime.committer import Committer
+from poller.runtime.failing import FailingPolls
 from poller.runtime.lane import Lane
 from poller.runtime.watch import Watch
 
@@ -43,9 +44,11 @@ class Scheduler:
         clock: Clock,
         draw: Callable[[], float],
         retention: Callable[[State], float],
+        failing: FailingPolls,
     ) -> None:
         self._committer = committer
         self._observer = observer
+        self._failing = failing
         self._clock = clock
         self._draw = draw
         self._retention = retention
@@ -121,6 +124,7 @@ class Scheduler:
         self._ticked.add(watch)
         self._conclude(watch, advance(watch.task, seen, self._clock.now()))
         self._plan(watch, seen)
+        self._failing.observed(watch, seen)
 
     def tasks(self) -> Sequence[Watch]:
         """Every task to be shown, sorted by name."""
@@ -169,6 +173,7 @@ class Scheduler:
     def _drop(self, watch: Watch) -> None:
         watch.gone = True
         watch.lane.drop(watch)
+        self._failing.forget(watch.task.entry.name)
 
     def _adjust(self, watch: Watch, entry: Entry) -> None:
         """Gives a watch its entry as it is now; what is known of the task stays."""
@@ -246,6 +251,7 @@ class Scheduler:
         self._conclude(watch, lapse(watch.task, now, held_since))
         if watch.task.over:
             watch.lane.drop(watch)
+            self._failing.forget(watch.task.entry.name)
         self._await_lapse(watch)
 
     async def _run_flushes(self) -> None:
