@@ -23,6 +23,7 @@ from poller.config.settings import (
     Retention,
     Schedule,
     Settings,
+    TlsClient,
     Web,
     parse_settings,
 )
@@ -122,7 +123,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the config file, for editors."""
     schema = ConfigFile.model_json_schema()
     described = schema["$defs"]
-    for section in (Web(), Log(), MissingAfter(), Schedule(), Retention(), Provider(kind="http")):
+    for section in (Web(), Log(), MissingAfter(), Schedule(), Retention(), TlsClient(), Provider(kind="http")):
         _write_defaults(described[type(section).__name__]["properties"], section.model_dump(mode="json"))
     _write_defaults(described[WrittenEntry.__name__]["properties"], {"follow": False})
     _write_defaults(schema["properties"], {"history": Settings().model_dump(mode="json")["history"], "store": STORE})

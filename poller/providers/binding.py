@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from yarl import URL
 
+from poller.config.certificates import UnusableError
 from poller.config.loading import Loaded
 from poller.config.secret import Secret
-from poller.config.settings import Provider
+from poller.config.settings import Provider, TlsClient
 from poller.config.wording import Mistake, mistakes, one_of
 from poller.domain.errors import Problem
 from poller.domain.task import Entry
@@ -19,9 +20,11 @@ from poller.providers.catalog import ANY_HTTP, builtin_kinds, inline_kind
 from poller.providers.client import HttpProvider
 from poller.providers.credentials.source import CredentialSource, NoCredentialsError
 from poller.providers.credentials.static import FORMS, NoCredentials, StaticSource, form_for
+from poller.providers.proxy import ProxySource, no_proxy, proxy_source
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, SpecError, SpecModel, fill
+from poller.providers.tls import client_context
 from poller.providers.transport import HttpTransport
 
 
@@ -42,6 +45,7 @@ class Binding:
     kind: Kind
     endpoint: URL
     credentials: CredentialSource
+    proxy: ProxySource = no_proxy
 
     def connect(self, clock: Clock) -> HttpProvider:
         """A connection; nothing is sent before its first poll."""
@@ -50,8 +54,18 @@ class Binding:
             endpoint=self.endpoint,
             signer=SIGNERS[self.kind.signer],
             credentials=self.credentials,
-            transport=HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight),
+            transport=self._transport(),
             clock=clock,
+        )
+
+    def _transport(self) -> HttpTransport:
+        settings = self.settings
+        return HttpTransport(
+            timeout=settings.timeout,
+            max_in_flight=settings.max_in_flight,
+            connect_timeout=settings.connect_timeout,
+            tls=settings.tls,
+            proxy=self.proxy,
         )
 
 
@@ -64,7 +78,7 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
-        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets)):
+        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets), _Transport(env, skip_secrets)):
             try:
                 part(provider, kinds[name])
             except _UnfitError as error:
@@ -82,7 +96,8 @@ def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Bindi
 def _bind(name: str, provider: Provider, env: Mapping[str, str]) -> Binding:
     kind = _kind(provider)
     credentials = _Credentials(env, skip_missing=True)(provider, kind)
-    return Binding(name, provider, kind, _endpoint(provider, kind), credentials)
+    endpoint = _endpoint(provider, kind)
+    return Binding(name, provider, kind, endpoint, credentials, proxy_source(provider, endpoint, env))
 
 
 def _located(loaded: Loaded, name: str, error: _UnfitError) -> Iterator[Problem]:
@@ -176,6 +191,47 @@ class _Credentials:
                 Mistake(("credentials",), f"missing, required here or in the environment (not set: {names})")
             )
         return secrets
+
+
+class _Transport:
+    """Looks at what a connection is made with: the files of TLS and the proxy.
+
+    With ``skip_missing`` it does not look into secrets, and the key of a certificate is one.
+    """
+
+    def __init__(self, env: Mapping[str, str], skip_missing: bool) -> None:
+        self._env = env
+        self._skip_missing = skip_missing
+
+    def __call__(self, provider: Provider, kind: Kind) -> None:
+        try:
+            endpoint = _endpoint(provider, kind)
+        except _UnfitError:
+            return  # It is told already.
+        self._check_proxy(provider, endpoint)
+        if provider.tls == TlsClient():
+            return
+        if endpoint.scheme != "https":
+            raise _UnfitError(
+                Mistake(("tls",), f"given for {endpoint.scheme}://, an endpoint with https:// is allowed")
+            )
+        if not self._skip_missing:
+            _check_tls(provider.tls)
+
+    def _check_proxy(self, provider: Provider, endpoint: URL) -> None:
+        if isinstance(provider.proxy, Secret) and provider.proxy.missing:
+            return
+        try:
+            proxy_source(provider, endpoint, self._env)()
+        except ValueError as error:
+            raise _UnfitError(Mistake(("proxy",), str(error))) from None
+
+
+def _check_tls(tls: TlsClient) -> None:
+    try:
+        client_context(tls)
+    except UnusableError as error:
+        raise _UnfitError(Mistake(("tls", error.key), str(error))) from None
 
 
 def _written(provider: Provider) -> dict[str, Secret]:

@@ -18,6 +18,8 @@ from jmespath.parser import ParsedResult
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _DEEPEST = 64
 """Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
+_LONGEST_KEY = 200
+"""Characters of a key that is folded: a megabyte of key is nobody's spelling of a short one."""
 _CHAINS = ("subexpression", "index_expression")
 """The nodes of a syntax tree whose children each look into what the one before found."""
 _PROJECTIONS = ("pipe", "projection", "value_projection", "filter_projection")
@@ -33,7 +35,7 @@ class Folding:
 
     def fold(self, key: str) -> str:
         """``key`` as it is compared."""
-        return key.replace("_", "").lower() if self.keys else key
+        return key.replace("_", "").lower() if self.keys and len(key) <= _LONGEST_KEY else key
 
     def document(self, value: object, depth: int = 0) -> object:
         """``value`` with its keys folded and its opaque values read; where two keys fold alike the first one stays."""

@@ -50,7 +50,7 @@ def by_turns(*answers: Observation) -> ScriptedProvider:
 
 
 def every_second(name: str, **policy: float) -> Entry:
-    return entry(name, **{"initial": 1.0, "max": 1.0, **policy})
+    return entry(name, "one", False, initial=1.0, max=1.0, **policy)
 
 
 async def told_of(*answers: Observation, **policy: float) -> House:
