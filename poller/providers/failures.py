@@ -13,7 +13,15 @@ import aiohttp
 from yarl import URL
 
 from poller.config.settings import TlsClient
+from poller.providers.classify import cut
 from poller.providers.proxy import Proxy
+
+LONGEST_QUOTE = 200
+"""Characters that are quoted of what is no HTTP."""
+
+
+class EndlessError(aiohttp.ClientError):
+    """More came than any answer holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +102,13 @@ def _broken(error: BaseException, route: Route) -> str:
         refused = error.errno == errno.ECONNREFUSED
         what = "refused the connection: nothing listens there" if refused else f"not reached: {_system_text(error)}"
         return f"{route.first_place} {what}"
+    if isinstance(error, EndlessError):
+        return f"{route.peer} sent more than any answer holds, and no end of it"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer was cut short"
     if isinstance(error, aiohttp.ClientResponseError):
         # aiohttp makes an HTTP 400 of what is no HTTP at all; nobody has said that.
-        return f"what came is no HTTP: {error.message}"
+        return f"what came is no HTTP: {cut(error.message, LONGEST_QUOTE)}"
     if isinstance(error, ConnectionResetError) or getattr(error, "errno", None) == errno.ECONNRESET:
         return f"{route.peer} reset the connection"
     if isinstance(error, aiohttp.ServerDisconnectedError):

@@ -4,24 +4,28 @@ import asyncio
 import select
 import ssl
 import zlib
+from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
 from poller.config.certificates import UnusableError
 from poller.config.settings import TlsClient
-from poller.providers.failures import Route, complaint, proxy_login_refused
+from poller.providers.failures import EndlessError, Route, complaint, proxy_login_refused
 from poller.providers.proxy import ProxySource, no_proxy
 from poller.providers.request import Reply, Request
 from poller.providers.tls import ClientContext
 
 LONGEST_BODY = 1_048_576
 """Bytes read of an answer; none of the documented ones comes near."""
+MOST_RECEIVED = 2 * LONGEST_BODY
+"""Bytes that come for one exchange, all that is not the body included: HTTP sets no end to some of that."""
 IDLE_SECONDS = 4.0
 """Seconds after which an idle connection is used no more. Many servers close theirs after five: a request that crosses
 with that is lost, and is not sent a second time."""
@@ -171,6 +175,8 @@ class _Pool(aiohttp.TCPConnector):
         super().__init__(**options)
         self._connecting = connecting
         self._used: WeakSet[asyncio.Protocol] = WeakSet()
+        # aiohttp has no public way to bound what its parser is fed.
+        self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
 
     async def connect(
         self,
@@ -191,6 +197,29 @@ class _Pool(aiohttp.TCPConnector):
             self._used.add(protocol)
         self._connecting.discard(waiting)
         return connection
+
+
+class _Bounded(ResponseHandler):
+    """Gives up a connection on which more comes than an answer can be: HTTP sets no end to what is not the body."""
+
+    _received = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        """Another answer begins."""
+        self._received = 0
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Passes on what came, up to MOST_RECEIVED."""
+        self._received += len(data)
+        if self._received <= MOST_RECEIVED:
+            super().data_received(data)
+        elif self.transport is not None:
+            error = EndlessError()
+            self.set_exception(error)
+            if self._payload is not None:
+                self._payload.set_exception(error)
+            self.transport.abort()
 
 
 def _is_hung_up(transport: asyncio.Transport | None) -> bool:

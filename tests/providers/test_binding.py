@@ -288,7 +288,7 @@ def test_a_providers_defaults_need_not_fit_every_operation(tmp_path: Path) -> No
     [
         ({"proxy": "https://u:hunter2@h:1"}, {},
          "proxy: a proxy by https, http://[user:password@]host:port or none is allowed"),
-        ({"proxy": {"env": "P"}}, {"P": "ftp://h:hunter2"},
+        ({"proxy": {"env": "P"}}, {"P": "ftp://u:hunter2@h"},
          "proxy: a proxy by ftp, http://[user:password@]host:port or none is allowed"),
         ({}, {"HTTPS_PROXY": "socks5://u:hunter2@h"},
          "proxy: a proxy by socks5 in the environment variable HTTPS_PROXY,"
