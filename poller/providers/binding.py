@@ -78,7 +78,7 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
-        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets), _Transport(env, skip_secrets)):
+        for part in (_endpoint, _unknown_params, _Credentials(env, skip_secrets), _Proxy(env), _Tls(skip_secrets)):
             try:
                 part(provider, kinds[name])
             except _UnfitError as error:
@@ -193,33 +193,15 @@ class _Credentials:
         return secrets
 
 
-class _Transport:
-    """Looks at what a connection is made with: the files of TLS and the proxy.
+class _Proxy:
+    """Looks whether what names a proxy, in the config or the environment, is one."""
 
-    With ``skip_missing`` it does not look into secrets, and the key of a certificate is one.
-    """
-
-    def __init__(self, env: Mapping[str, str], skip_missing: bool) -> None:
+    def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
-        self._skip_missing = skip_missing
 
     def __call__(self, provider: Provider, kind: Kind) -> None:
-        try:
-            endpoint = _endpoint(provider, kind)
-        except _UnfitError:
-            return  # It is told already.
-        self._check_proxy(provider, endpoint)
-        if provider.tls == TlsClient():
-            return
-        if endpoint.scheme != "https":
-            raise _UnfitError(
-                Mistake(("tls",), f"given for {endpoint.scheme}://, an endpoint with https:// is allowed")
-            )
-        if not self._skip_missing:
-            _check_tls(provider.tls)
-
-    def _check_proxy(self, provider: Provider, endpoint: URL) -> None:
-        if isinstance(provider.proxy, Secret) and provider.proxy.missing:
+        endpoint = _known_endpoint(provider, kind)
+        if endpoint is None or (isinstance(provider.proxy, Secret) and provider.proxy.missing):
             return
         try:
             proxy_source(provider, endpoint, self._env)()
@@ -227,11 +209,33 @@ class _Transport:
             raise _UnfitError(Mistake(("proxy",), str(error))) from None
 
 
-def _check_tls(tls: TlsClient) -> None:
+class _Tls:
+    """Looks into the files of TLS; with ``skip_missing`` it does not, for the key of a certificate is a secret."""
+
+    def __init__(self, skip_missing: bool) -> None:
+        self._skip_missing = skip_missing
+
+    def __call__(self, provider: Provider, kind: Kind) -> None:
+        endpoint = _known_endpoint(provider, kind)
+        if endpoint is None or provider.tls == TlsClient():
+            return
+        if endpoint.scheme != "https":
+            raise _UnfitError(
+                Mistake(("tls",), f"given for {endpoint.scheme}://, an endpoint with https:// is allowed")
+            )
+        try:
+            if not self._skip_missing:
+                client_context(provider.tls)
+        except UnusableError as error:
+            raise _UnfitError(Mistake(("tls", error.key), str(error))) from None
+
+
+def _known_endpoint(provider: Provider, kind: Kind) -> URL | None:
+    """None where there is none, which is told already."""
     try:
-        client_context(tls)
-    except UnusableError as error:
-        raise _UnfitError(Mistake(("tls", error.key), str(error))) from None
+        return _endpoint(provider, kind)
+    except _UnfitError:
+        return None
 
 
 def _written(provider: Provider) -> dict[str, Secret]:

@@ -60,7 +60,7 @@ async def test_a_hostile_answer_is_no_answer(way: str) -> None:
         assert (seen.outcome in (Outcome.UNREACHABLE, Outcome.UNRECOGNIZED), seen.state) == (True, None)
         assert 0 < len(str(seen.message)) <= LONGEST_TEXT
         assert "\n" not in str(seen.message)
-    assert len(wire.requests) == 2
+    assert 1 <= len(wire.requests) <= 2, "nothing is asked twice"
     assert most < 16 * LONGEST_BODY
     if isinstance(answer, Endless):
         assert answer.written < 32 * LONGEST_BODY
