@@ -33,6 +33,7 @@ from poller.providers.spec import Kind
 from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
+from poller.runtime.failing import FailingPolls
 from poller.runtime.following import Audience, Following
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
@@ -125,6 +126,7 @@ class Daemon:
             clock=self._clock,
             draw=random.random,
             retention=_retention(self._loaded.settings.retention),
+            failing=FailingPolls(self._clock, logger),
         )
         self._starts = Starts(self.scheduler, self._committer, logger)
         self._stopped_at: float | None = None
@@ -352,7 +354,7 @@ async def start_and_follow(
     Raises StartError when there is no run to follow.
     """
     clock, entry = LoopClock(), loaded.entries[name]
-    following = Following(follower, clock, random.random)
+    following = Following(follower, clock, random.random, logger)
     lane = _open_lane(bind(loaded, env)[entry.provider], loaded, following.scheduler, clock, logger)
     following.watch([entry], [lane])
     failure: PollerError | None = None

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from poller.config.settings import (
     STORE,
@@ -24,6 +24,7 @@ from poller.config.settings import (
     Retention,
     Schedule,
     Settings,
+    TlsClient,
     Web,
     parse_settings,
 )
@@ -133,7 +134,10 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the config file, for editors."""
     schema = ConfigFile.model_json_schema()
     described = schema["$defs"]
-    sections = (Web(), Log(), MissingAfter(), Schedule(), Retention(), CredentialEndpoints(), Provider(kind="http"))
+    sections: tuple[BaseModel, ...] = (
+        *(Web(), Log(), MissingAfter(), Schedule(), Retention()),
+        *(CredentialEndpoints(), TlsClient(), Provider(kind="http")),
+    )
     for section in sections:
         _write_defaults(described[type(section).__name__]["properties"], section.model_dump(mode="json"))
     _write_defaults(described[WrittenEntry.__name__]["properties"], {"follow": False})

@@ -16,8 +16,11 @@ from poller.config.values import (
     Endpoint,
     FilePath,
     Given,
+    GivenWait,
+    HostName,
     Listens,
     Name,
+    Proxy,
     Rate,
     RawMapping,
     Region,
@@ -146,6 +149,27 @@ class CredentialEndpoints(Section):
     """Where Huawei Cloud users get a token."""
 
 
+class TlsClient(Section):
+    """How connections to a provider are encrypted. The files are read again when they change."""
+
+    ca_file: FilePath = None
+    """The authorities, in PEM, whose certificates the provider may show, in place of the system's."""
+    cert_file: FilePath = None
+    """A certificate to show to the provider, in PEM, and behind it those that lead to one that it trusts."""
+    key_file: FilePath = None
+    """The private key of that certificate, in PEM, not encrypted; left out, it is in cert_file as well."""
+    server_name: HostName = None
+    """The name that the provider's certificate must have, in place of the one in the endpoint."""
+    min_version: Literal["TLS12", "TLS13"] = "TLS12"
+    """The oldest version of TLS that is spoken."""
+
+    def contradictions(self) -> tuple[Mistake, ...]:
+        """The mistakes that no key makes alone."""
+        if self.key_file is not None and self.cert_file is None:
+            return (Mistake(("key_file",), "given without cert_file, both or neither is allowed"),)
+        return ()
+
+
 class Provider(Section):
     """A connection to a provider's API. Its kind's spec says which operations, parameters and credentials there are."""
 
@@ -167,6 +191,12 @@ class Provider(Section):
     """Polls under way at once, at most."""
     timeout: Wait = 10.0
     """For the whole of one poll."""
+    connect_timeout: GivenWait = None
+    """For getting a connection, TLS and the way through a proxy included; at most timeout, which is the default."""
+    proxy: Proxy = None
+    """http://[user:password@]host:port, or none. Left out: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
+    tls: TlsClient = TlsClient()
+    """How connections are encrypted, and what is trusted."""
     auth_pause: Wait = 300.0
     """How long the connection pauses when its credentials are refused."""
     max_pause: Wait = 3_600.0
@@ -175,6 +205,14 @@ class Provider(Section):
     """Overrides of the schedule for this provider's tasks."""
     spec: RawMapping = None
     """For kind http: the operations, and how their answers are read."""
+
+    def contradictions(self, below: Policy) -> Iterator[Mistake]:
+        """The mistakes that no key makes alone; ``below`` is the schedule that its own overrides."""
+        yield from _below(("schedule",), self.schedule.contradictions(below))
+        yield from _below(("tls",), self.tls.contradictions())
+        if self.connect_timeout is not None and self.connect_timeout > self.timeout:
+            given, whole = format_duration(self.connect_timeout), format_duration(self.timeout)
+            yield Mistake(("connect_timeout",), f"{given}, at most timeout, here {whole}, is allowed")
 
     def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
         """Every secret among the credentials, with its path below the provider."""
@@ -217,7 +255,7 @@ class Settings(Section):
         yield from _below(("schedule",), self.schedule.contradictions(_POLICY))
         policy = self.policy()
         for name, provider in self.providers.items():
-            yield from _below(("providers", name, "schedule"), provider.schedule.contradictions(policy))
+            yield from _below(("providers", name), provider.contradictions(policy))
 
     def unresolved(self) -> Iterator[Mistake]:
         """The secrets that could not be had and are not optional."""
@@ -231,6 +269,8 @@ class Settings(Section):
             yield ("web", "api_token"), self.web.api_token
         for name, provider in self.providers.items():
             yield from ((("providers", name, *path), secret) for path, secret in provider.secrets())
+            if isinstance(provider.proxy, Secret):
+                yield ("providers", name, "proxy"), provider.proxy
 
 
 def parse_settings(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -41,6 +41,11 @@ SHORTEST_WAIT = 0.001
 FASTEST_RATE, SLOWEST_RATE = 100_000.0, 1 / 86_400
 """Per second."""
 
+NO_PROXY: Final = "none"
+"""What stands for no proxy at all, whatever the environment says."""
+
+PROXY_ALLOWED = "http://[user:password@]host:port or none is allowed"
+
 _NAME = re.compile(r"[A-Za-z0-9._:@/+-]{1,200}")
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
@@ -49,6 +54,7 @@ _ENDPOINT = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(?P<prefix>(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*)/?"
 )
 _ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_-]{1,63})*")
 _USER = re.compile(r"[^:\x00-\x1f\x7f]{1,200}")
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _SQLITE = re.compile(r"sqlite:///(?!:memory:)([^?#]+)")
@@ -173,7 +179,7 @@ def _rate(value: object) -> float:
 
 
 _AS_DURATION = (
-    PlainSerializer(format_duration, when_used="json"),
+    PlainSerializer(lambda span: None if span is None else format_duration(span), when_used="json"),
     WithJsonSchema(
         {
             "type": "string",
@@ -188,6 +194,9 @@ Span = Annotated[float, PlainValidator(_span), *_AS_DURATION]
 
 Wait = Annotated[float, PlainValidator(_wait), *_AS_DURATION]
 """Seconds, more than none, written as a duration."""
+
+GivenWait = Annotated[float | None, PlainValidator(_wait), *_AS_DURATION]
+"""The same; None only where the key is left out."""
 
 Rate = Annotated[
     float,
@@ -288,6 +297,14 @@ def _endpoint(value: object) -> str:
     return text.rstrip("/")
 
 
+def _host_name(value: object) -> str:
+    allowed = "a host name is allowed, like api.example.com"
+    text = _text(value, allowed)
+    if not _HOST_NAME.fullmatch(text):
+        raise refusal(f"{found(text)}, {allowed}")
+    return text
+
+
 def _store(value: object, info: ValidationInfo) -> str:
     """The store's URL, with an absolute path. It is never quoted: a password may be in it."""
     allowed = "sqlite:///FILE or postgresql://USER@HOST/DATABASE is allowed"
@@ -361,6 +378,13 @@ Endpoint = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^https?://[^@?#]+$"}),
 ]
 
+HostName = Annotated[
+    str | None,
+    PlainValidator(_host_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME.pattern}$"}),
+]
+"""A host's name; None only where the key is left out."""
+
 Store = Annotated[
     str,
     PlainValidator(_store),
@@ -411,6 +435,15 @@ def _file_name(value: object) -> str:
     return value
 
 
+def _proxy(value: object, info: ValidationInfo) -> Secret | Literal["none"]:
+    """A secret, since a password may be in it; whether it is the address of a proxy is seen when it is used."""
+    if value == NO_PROXY:
+        return NO_PROXY
+    if isinstance(value, str | dict) and value:
+        return _secret(value, info)
+    raise refusal(f"{kind(value) if value != '' else 'empty text'}, {PROXY_ALLOWED}")
+
+
 def _credential(value: object, info: ValidationInfo) -> "Credential":
     """A secret, or several under names of their own: ``basic: {username, password}``."""
     if isinstance(value, dict) and value and not set(_SECRET_KEYS) & set(value):
@@ -459,6 +492,9 @@ _HIDDEN = PlainSerializer(lambda _: None, when_used="json")
 
 SecretValue = Annotated[Secret | None, PlainValidator(_secret), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
 """A secret; None only where the key is left out."""
+
+Proxy = Annotated[Secret | Literal["none"] | None, PlainValidator(_proxy), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
+"""The address of a proxy, or none to use none; None only where the key is left out."""
 
 _SECRETS: TypeAdapter[dict[str, Secret]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_secret)]])
 _CREDENTIALS: TypeAdapter[dict[str, Credential]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_credential)]])

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
+from poller.config.certificates import UnusableError
 from poller.config.loading import Loaded
 from poller.config.secret import Secret
-from poller.config.settings import Provider
+from poller.config.settings import Provider, TlsClient
 from poller.config.wording import Mistake, mistakes, one_of
 from poller.domain.errors import Problem
 from poller.domain.task import Entry
@@ -30,10 +31,12 @@ from poller.providers.credentials.table import (
     default_link,
     form_for,
 )
+from poller.providers.proxy import ProxySource, no_proxy, proxy_source
 from poller.providers.request import encode_segment
 from poller.providers.signing import SIGNERS
 from poller.providers.spec import Kind, SpecError, SpecModel, fill, template_params
 from poller.providers.specfiles import Kinds, all_kinds
+from poller.providers.tls import client_context
 from poller.providers.transport import HttpTransport
 
 
@@ -54,6 +57,7 @@ class Binding:
     kind: Kind
     endpoint: URL
     credentials: Origin
+    proxy: ProxySource = no_proxy
 
     def connect(self, clock: Clock, logger: FilteringBoundLogger, repeats: bool = True) -> HttpProvider:
         """A connection; nothing is sent before its first poll. See `HttpProvider` for ``repeats``."""
@@ -70,7 +74,14 @@ class Binding:
 
     def _transport(self) -> HttpTransport:
         """For polls, and for whatever else goes their way."""
-        return HttpTransport(timeout=self.settings.timeout, max_in_flight=self.settings.max_in_flight)
+        settings = self.settings
+        return HttpTransport(
+            timeout=settings.timeout,
+            max_in_flight=settings.max_in_flight,
+            connect_timeout=settings.connect_timeout,
+            tls=settings.tls,
+            proxy=self.proxy,
+        )
 
 
 def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: bool = False) -> Iterator[Problem]:
@@ -84,7 +95,8 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
         except _UnfitError as error:
             yield from _located(loaded, name, error)
             continue
-        for part in (_endpoint, _unknown_params, _Credentials(_folder(loaded), env, skip_secrets)):
+        credentials = _Credentials(_folder(loaded), env, skip_secrets)
+        for part in (_endpoint, _unknown_params, credentials, _Proxy(env), _Tls(skip_secrets)):
             try:
                 part(provider, kinds[name])
             except _UnfitError as error:
@@ -98,13 +110,14 @@ def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Bindi
     """The providers of a config that `check` found no mistake in, by name."""
     known, credentials = all_kinds(loaded.specs), _Credentials(_folder(loaded), env, skip_missing=True)
     return {
-        name: _bind(name, provider, _kind(provider, known), credentials)
+        name: _bind(name, provider, _kind(provider, known), credentials, env)
         for name, provider in loaded.settings.providers.items()
     }
 
 
-def _bind(name: str, provider: Provider, kind: Kind, credentials: "_Credentials") -> Binding:
-    return Binding(name, provider, kind, _endpoint(provider, kind), credentials(provider, kind))
+def _bind(name: str, provider: Provider, kind: Kind, credentials: "_Credentials", env: Mapping[str, str]) -> Binding:
+    endpoint = _endpoint(provider, kind)
+    return Binding(name, provider, kind, endpoint, credentials(provider, kind), proxy_source(provider, endpoint, env))
 
 
 def _folder(loaded: Loaded) -> Path:
@@ -232,6 +245,51 @@ class _Credentials:
 
     def _file(self, path: Secret) -> Secret:
         return Secret.from_file(path.reveal() or "", self._folder, self._env)
+
+
+class _Proxy:
+    """Looks whether what names a proxy, in the config or the environment, is one."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def __call__(self, provider: Provider, kind: Kind) -> None:
+        endpoint = _known_endpoint(provider, kind)
+        if endpoint is None or (isinstance(provider.proxy, Secret) and provider.proxy.missing):
+            return
+        try:
+            proxy_source(provider, endpoint, self._env)()
+        except ValueError as error:
+            raise _UnfitError(Mistake(("proxy",), str(error))) from None
+
+
+class _Tls:
+    """Looks into the files of TLS; with ``skip_missing`` it does not, for the key of a certificate is a secret."""
+
+    def __init__(self, skip_missing: bool) -> None:
+        self._skip_missing = skip_missing
+
+    def __call__(self, provider: Provider, kind: Kind) -> None:
+        endpoint = _known_endpoint(provider, kind)
+        if endpoint is None or provider.tls == TlsClient():
+            return
+        if endpoint.scheme != "https":
+            raise _UnfitError(
+                Mistake(("tls",), f"given for {endpoint.scheme}://, an endpoint with https:// is allowed")
+            )
+        try:
+            if not self._skip_missing:
+                client_context(provider.tls)
+        except UnusableError as error:
+            raise _UnfitError(Mistake(("tls", error.key), str(error))) from None
+
+
+def _known_endpoint(provider: Provider, kind: Kind) -> URL | None:
+    """None where there is none, which is told already."""
+    try:
+        return _endpoint(provider, kind)
+    except _UnfitError:
+        return None
 
 
 def _written(provider: Provider) -> dict[str, Secret]:

@@ -20,6 +20,8 @@ _DEEPEST = 64
 """Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
 _SHOWN = 10
 """Characters that a mistake shows from where an expression goes wrong."""
+_LONGEST_KEY = 200
+"""Characters of a key that is folded: a megabyte of key is nobody's spelling of a short one."""
 _CHAINS = ("subexpression", "index_expression")
 """The nodes of a syntax tree whose children each look into what the one before found."""
 _PROJECTIONS = ("pipe", "projection", "value_projection", "filter_projection")
@@ -35,7 +37,7 @@ class Folding:
 
     def fold(self, key: str) -> str:
         """``key`` as it is compared."""
-        return key.replace("_", "").lower() if self.keys else key
+        return key.replace("_", "").lower() if self.keys and len(key) <= _LONGEST_KEY else key
 
     def document(self, value: object, depth: int = 0) -> object:
         """``value`` with its keys folded and its opaque values read; where two keys fold alike the first one stays."""

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import anyio
+from structlog.typing import FilteringBoundLogger
 
 from poller.config.watchlist import diff
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation
 from poller.domain.task import Entry, Task
 from poller.protocols import Clock, Pulse
+from poller.runtime.failing import FailingPolls
 from poller.runtime.lane import Lane
 from poller.runtime.scheduler import Scheduler
 
@@ -32,14 +34,21 @@ class Following:
     ``audience`` hears of what is followed, and of nothing before that.
     """
 
-    def __init__(self, audience: Audience, clock: Clock, draw: Callable[[], float]) -> None:
+    def __init__(
+        self, audience: Audience, clock: Clock, draw: Callable[[], float], logger: FilteringBoundLogger
+    ) -> None:
         self._audience = audience
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._followed = False
         self._over = anyio.Event()
         self.scheduler = Scheduler(
-            committer=self, observer=self, clock=clock, draw=draw, retention=lambda _state: float("inf")
+            committer=self,
+            observer=self,
+            clock=clock,
+            draw=draw,
+            retention=lambda _state: float("inf"),
+            failing=FailingPolls(clock, logger),
         )
 
     def watch(self, entries: Iterable[Entry], lanes: Sequence[Lane] = ()) -> None:

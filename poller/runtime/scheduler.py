@@ -17,6 +17,7 @@ from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
 from poller.runtime.clock import Wakeup
+from poller.runtime.failing import FailingPolls
 from poller.runtime.lane import Lane
 from poller.runtime.lastpolls import LastPolls
 from poller.runtime.watch import Watch
@@ -43,9 +44,11 @@ class Scheduler:
         clock: Clock,
         draw: Callable[[], float],
         retention: Callable[[State], float],
+        failing: FailingPolls,
     ) -> None:
         self._committer = committer
         self._observer = observer
+        self._failing = failing
         self._clock = clock
         self._draw = draw
         self._retention = retention
@@ -124,6 +127,7 @@ class Scheduler:
         self._conclude(watch, advance(watch.task, seen, now))
         self._polls.note(watch, seen, now)
         self._plan(watch, seen)
+        self._failing.observed(watch, seen)
 
     async def refresh(self, watch: Watch) -> None:
         """Asks for the task's status beside its schedule, which stays, and concludes what comes of it."""
@@ -203,6 +207,7 @@ class Scheduler:
         watch.gone = True
         watch.lane.drop(watch)
         self._polls.forget(watch.task.entry.name)
+        self._failing.forget(watch.task.entry.name)
 
     def _adjust(self, watch: Watch, entry: Entry) -> None:
         """Gives a watch its entry as it is now; what is known of the task stays."""
@@ -240,6 +245,7 @@ class Scheduler:
     def _leave_if_over(self, watch: Watch) -> None:
         if watch.task.over:
             watch.lane.drop(watch)
+            self._failing.forget(watch.task.entry.name)
 
     def _conclude(self, watch: Watch, step: Step) -> None:
         watch.task = step.task

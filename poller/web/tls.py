@@ -3,10 +3,9 @@
 import ssl
 import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from poller.config.textfile import reason
+from poller.config.certificates import UnusableError, load_chain, trust
 from poller.config.webfile import TlsServer, WebFile
 from poller.domain.errors import ConfigError
 
@@ -20,14 +19,6 @@ _VERIFY = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
-
-
-class _UnusableError(Exception):
-    """What is wrong with the file under ``key``, and what is allowed."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
 
 
 class NewestContext(ssl.SSLContext):
@@ -58,7 +49,7 @@ def server_context(file: WebFile) -> ssl.SSLContext | None:
         return None
     try:
         return _context(file.tls)
-    except _UnusableError as error:
+    except UnusableError as error:
         problem = file.problem(("tls_server_config", error.key), str(error))
     raise ConfigError([problem])
 
@@ -73,51 +64,8 @@ def _context(tls: TlsServer) -> ssl.SSLContext:
         context.minimum_version = _VERSIONS[tls.min_version]
         context.maximum_version = _VERSIONS[tls.max_version]
     context.set_alpn_protocols(["http/1.1"])
-    _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "cert_file", tls.cert_file)
-    _load_chain(context, tls.cert_file, tls.key_file)
+    load_chain(context, tls.cert_file, tls.key_file)
     if tls.verifies_clients and tls.client_ca_file is not None:
         context.verify_mode = _VERIFY[tls.client_auth_type]
-        _trust(context, "client_ca_file", tls.client_ca_file)
+        trust(context, "client_ca_file", tls.client_ca_file)
     return context
-
-
-def _trust(context: ssl.SSLContext, key: str, path: Path) -> None:
-    """Makes ``context`` trust the certificates in a file; also tells whether there are any."""
-    _readable(key, path)
-    try:
-        context.load_verify_locations(cafile=path)
-    except OSError:  # ssl.SSLError is one; its text names no more than OpenSSL's function.
-        raise _UnusableError(key, f"no certificate in {str(path)!r}, certificates in PEM are allowed") from None
-
-
-def _load_chain(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    _readable("key_file", key)
-    try:
-        context.load_cert_chain(cert, key, password=_encrypted)
-    except ssl.SSLError as error:
-        why = (error.reason or "").upper()
-        if why in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-            text = f"{str(key)!r} is not the key of the certificate in cert_file, the one that belongs to it is allowed"
-            raise _UnusableError("key_file", text) from None
-        if "TOO_SMALL" in why or "TOO_WEAK" in why:
-            text = (
-                f"a certificate too weak for this system ({why.lower().replace('_', ' ')}), a stronger one is allowed"
-            )
-            raise _UnusableError("cert_file", text) from None
-        raise _UnusableError("key_file", f"no private key in {str(key)!r}, one in PEM is allowed") from None
-    except OSError as error:
-        raise _UnusableError("key_file", f"{str(key)!r} {reason(error)}, a file that can be read is allowed") from None
-
-
-def _encrypted() -> NoReturn:
-    # Otherwise OpenSSL would ask for the password on the terminal.
-    raise _UnusableError("key_file", "an encrypted private key, one that is not encrypted is allowed")
-
-
-def _readable(key: str, path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        text = f"{str(path)!r} {reason(error)}, a file that can be read is allowed"
-        raise _UnusableError(key, text) from None

@@ -195,8 +195,8 @@ tasks:
         yield config.entry_problem("own", ("operation",), "'o', another is allowed")
 
     allowed = (
-        "auth_pause, credential_endpoints, credentials, endpoint, kind, max_in_flight, max_pause, params, rate_limit, "
-        "region, schedule, spec, timeout is allowed (did you mean 'timeout'?)"
+        "auth_pause, connect_timeout, credential_endpoints, credentials, endpoint, kind, max_in_flight, max_pause, "
+        "params, proxy, rate_limit, region, schedule, spec, timeout, tls is allowed (did you mean 'timeout'?)"
     )
     missing = "environment variable NOPE is not set, one that holds the secret is allowed"
     assert told(text, check=check) == [
@@ -350,9 +350,10 @@ CONTRACT = {
     "Retention": {"succeeded", "unsuccessful"},
     "Provider": {
         "kind", "region", "endpoint", "credentials", "credential_endpoints", "params", "rate_limit", "max_in_flight",
-        "timeout", "auth_pause", "max_pause", "schedule", "spec",
+        "timeout", "auth_pause", "max_pause", "schedule", "spec", "connect_timeout", "proxy", "tls",
     },
     "CredentialEndpoints": {"sts", "metadata", "iam"},
+    "TlsClient": {"ca_file", "cert_file", "key_file", "server_name", "min_version"},
     "WrittenEntry": {"name", "provider", "operation", "params", "labels", "follow", "schedule"},
 }  # fmt: skip
 
@@ -375,7 +376,7 @@ def defaults(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 def test_the_schemas_defaults_are_as_the_file_would_write_them() -> None:
     found = list(defaults(json_schema()))
-    assert len(found) == 25
+    assert len(found) == 26
     for described, default in found:
         kind = described["type"] if isinstance(described["type"], str) else described["type"][0]
         assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[kind]
@@ -407,7 +408,8 @@ def test_the_example_says_the_defaults() -> None:
     assert config.settings.web.listen == plain.web.listen
     assert config.settings.policy() == plain.policy()
     search, default = config.settings.providers["search"], plain.providers["search"]
-    for key in ("rate_limit", "max_in_flight", "timeout", "auth_pause", "max_pause"):
+    assert search.connect_timeout == default.timeout
+    for key in ("rate_limit", "max_in_flight", "timeout", "auth_pause", "max_pause", "tls"):
         assert getattr(search, key) == getattr(default, key)
 
 

@@ -12,6 +12,7 @@ from poller.domain.errors import ConfigError
 from poller.providers.binding import bind
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential
 from poller.providers.credentials.source import NoCredentialsError
+from tests.providers.authority import Authority
 from tests.providers.credentials.doubles import opened
 
 KEYS = {"access_key_id": "id", "access_key_secret": "secret-of-mine"}
@@ -395,3 +396,62 @@ def test_a_providers_defaults_need_not_fit_every_operation(tmp_path: Path) -> No
         tmp_path, {"p": provider}, [task("p", "function-instance"), task("p", "function-task") | {"name": "u"}]
     )
     assert loaded.entries["t"].params["generation"] == "1"
+
+
+# --- what a connection is made with --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "env", "expected"),
+    [
+        ({"proxy": "https://u:hunter2@h:1"}, {},
+         "proxy: a proxy by https, http://[user:password@]host:port or none is allowed"),
+        ({"proxy": {"env": "P"}}, {"P": "ftp://u:hunter2@h"},
+         "proxy: a proxy by ftp, http://[user:password@]host:port or none is allowed"),
+        ({}, {"HTTPS_PROXY": "socks5://u:hunter2@h"},
+         "proxy: a proxy by socks5 in the environment variable HTTPS_PROXY,"
+         " http://[user:password@]host:port or none is allowed"),
+        ({"tls": {"ca_file": "none.pem"}}, {},
+         "tls.ca_file: 'DIR/none.pem' does not exist, a file that can be read is allowed"),
+        ({"tls": {"ca_file": "text"}}, {},
+         "tls.ca_file: no certificate in 'DIR/text', certificates in PEM are allowed"),
+        ({"tls": {"cert_file": "ca.pem"}}, {}, "tls.cert_file: no private key in 'DIR/ca.pem', one in PEM is allowed"),
+        ({"tls": {"cert_file": "client.pem", "key_file": "other.pem"}}, {},
+         "tls.key_file: 'DIR/other.pem' is not the key of the certificate in cert_file,"
+         " the one that belongs to it is allowed"),
+        ({"endpoint": "http://h", "tls": {"ca_file": "ca.pem"}}, {},
+         "tls: given for http://, an endpoint with https:// is allowed"),
+    ],
+)  # fmt: skip
+def test_a_connection_that_cannot_be_made_is_a_mistake(
+    tmp_path: Path, provider: dict[str, Any], env: dict[str, str], expected: str
+) -> None:
+    """At the line of the key, before the daemon starts; without a word of what may be a password."""
+    made_files(tmp_path)
+    (told,) = mistakes(tmp_path, {"p": {**JOBS, **provider}}, env=env)
+    assert told.replace(str(tmp_path), "DIR") == f"providers.p.{expected}"
+
+
+def made_files(folder: Path) -> None:
+    authority = Authority(folder)
+    assert authority.file.name == "ca.pem"
+    authority.issue("client.pem")
+    authority.issue("other.pem")
+    (folder / "text").write_text("text")
+
+
+def test_what_a_connection_is_made_with_may_be_as_it_should(tmp_path: Path) -> None:
+    """A key in the certificate's file, and a proxy by whatever secret."""
+    made_files(tmp_path)
+    tls = {"ca_file": "ca.pem", "cert_file": "client.pem", "server_name": "api.test", "min_version": "TLS13"}
+    provider = {**JOBS, "tls": tls, "proxy": {"env": "P"}, "connect_timeout": "3s"}
+    env = {"P": "http://u:p@proxy.test:3128"}
+    binding = bind(load(tmp_path, {"p": provider}, env=env), env)["p"]
+    assert str(binding.proxy().url) == "http://proxy.test:3128"  # type: ignore[union-attr]
+    assert binding.settings.tls.cert_file == tmp_path / "client.pem"
+
+
+def test_files_of_tls_are_overlooked_where_secrets_are(tmp_path: Path) -> None:
+    """A check in CI has neither the key nor, mostly, the rest."""
+    provider = {**JOBS, "tls": {"ca_file": "ca.pem", "cert_file": "none.pem"}, "proxy": {"env": "NO"}}
+    assert list(load(tmp_path, {"p": provider}, skip_secrets=True).settings.providers) == ["p"]

@@ -8,6 +8,7 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -305,7 +306,7 @@ class TestRequest:
             "host": received.header("host"),
             "accept": "application/json",
             "accept-encoding": "identity",
-            "user-agent": "poller",
+            "user-agent": f"poller/{version('poller')}",
             "x-acs-action": "GetFunctionTask",
             "x-acs-version": "2017-12-25",
             "x-acs-date": "2023-11-14T22:13:20Z",
@@ -532,10 +533,10 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16
 
 # What a server that fails does, and a part of what is said of it.
 FAILURES: list[tuple[str, Behaviour, str]] = [
-    ("hangs up", then_close(), "ServerDisconnectedError"),
+    ("hangs up", then_close(), "closed the connection without an answer"),
     ("hangs up within the status line", then_close(b"HTTP/1.1 20"), ""),
     ("hangs up within the headers", then_close(b"HTTP/1.1 200 OK\r\nContent-Le"), ""),
-    ("hangs up within the body", then_close(HEAD + b'{"status": '), "ClientPayloadError"),
+    ("hangs up within the body", then_close(HEAD + b'{"status": '), "the answer was cut short"),
     ("hangs up within a chunk", then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{}"), ""),
     ("resets", then_reset(), ""),
     ("resets within the headers", then_reset(b"HTTP/1.1 200 OK\r\n"), ""),
@@ -546,7 +547,7 @@ FAILURES: list[tuple[str, Behaviour, str]] = [
     ("says half a body", then_silence(HEAD + b'{"status": '), "no answer within 0.15 s"),
     ("says it byte by byte", slowly(OK, 0.02), "no answer within 0.15 s"),
     ("continues for ever", then_silence(b"HTTP/1.1 100 Continue\r\n\r\n" * 100), "no answer within 0.15 s"),
-    ("speaks another protocol", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "ClientResponseError: Bad status line"),
+    ("speaks another protocol", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "what came is no HTTP: Bad status line"),
     ("speaks TLS", b"\x15\x03\x01\x00\x02\x02\x28\r\n\r\n", ""),
     ("speaks a future HTTP", b"HTTP/9.9 200 OK\r\n\r\n", ""),
     ("has a status that is none", b"HTTP/1.1 abc OK\r\n\r\n", ""),
@@ -580,7 +581,7 @@ class TestFailure:
         await wire.stop()
         seen = await rig.connect(wire.url).poll(entry(JOBS, "job"))
         assert seen.outcome is Outcome.UNREACHABLE
-        assert "Cannot connect to host 127.0.0.1" in str(seen.message)
+        assert str(seen.message).endswith("refused the connection: nothing listens there")
 
     async def test_to_speak_tls(self, rig: Rig) -> None:
         """Somebody there who does not know TLS."""

@@ -75,7 +75,8 @@ class Wire:
         self.connections += 1
         self.at_once = max(self.at_once, len(self._open))
         try:
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
+            # A handler that ends as cancelled would be complained about by asyncio's streams.
+            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 await self._serve(reader, writer)
         finally:
             self._open.discard(writer)

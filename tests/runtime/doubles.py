@@ -19,6 +19,7 @@ from poller.domain.task import Contact, Entry, Policy, Status
 from poller.protocols import Batch, Emitter, Saved, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
+from poller.runtime.failing import FailingPolls
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.scheduler import Scheduler
@@ -225,7 +226,12 @@ def build_house(
     logger = structlog.wrap_logger(None, processors=[logs], wrapper_class=structlog.make_filtering_bound_logger(0))
     committer = Committer(store, [listener, *emitters], clock(), logger)
     scheduler = Scheduler(
-        committer=committer, observer=listener, clock=clock(), draw=draw, retention=lambda _state: 3600.0
+        committer=committer,
+        observer=listener,
+        clock=clock(),
+        draw=draw,
+        retention=lambda _state: 3600.0,
+        failing=FailingPolls(clock(), logger),
     )
     lanes = [build_lane(name, provider, scheduler, logger, **options) for name, provider in providers.items()]
     watchlist = {entry.name: entry for entry in entries}

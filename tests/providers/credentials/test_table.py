@@ -158,7 +158,7 @@ class TestFetchedForms:
         waits: list[float | None] = []
 
         async def exchange(transport: HttpTransport, request: Request) -> Any:
-            waits.append(transport._timeout.total)
+            waits.append(transport._timeout)
             raise AskedError(request)
 
         async def refuse() -> Any:
