@@ -76,6 +76,7 @@ class HttpTransport:
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._max_in_flight = max_in_flight
         self._tls = tls or TlsClient()
+        self._tls_as_usual = self._tls == TlsClient()
         self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
         self._context: ClientContext | None = None
@@ -122,7 +123,7 @@ class HttpTransport:
 
     def _ssl(self, route: Route) -> ssl.SSLContext | bool:
         """What encrypts the connection. Connections are reused for as long as it is the same."""
-        if route.url.scheme != "https" or self._tls == TlsClient():
+        if route.url.scheme != "https" or self._tls_as_usual:
             return True
         if self._context is None:
             self._context = ClientContext(self._tls, asyncio.get_running_loop().time)
