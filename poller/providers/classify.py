@@ -24,12 +24,11 @@ from poller.providers.spec import Operation, Rule, Start, status_text
 LONGEST_TEXT = 1_000
 """Characters kept of a message; a status, a code or an id is cut at a fifth of it."""
 MOST_FAILED_SUBTASKS = 20
+MOST_SUBTASKS = 2_000
+"""Parts of a task that are looked at; of more, only their number is told."""
 _LONGEST_SIGHT = 200
 """Characters of a value that a rule saw."""
 _HTTP, _FOUND = "HTTP", "found"
-MOST_VALUES = 20_000
-"""Values in an answer that is read: taking more apart would hold up every other connection for a tenth of a second and
-more. No documented answer has a hundredth of it."""
 _MILLISECONDS_FROM = 1e11
 """Epoch numbers from here on (12 digits) are milliseconds, whatever was documented: as seconds they are past 5138."""
 _SECONDS_FROM = 1e9
@@ -88,8 +87,7 @@ class _Reading:
         self._now = now
         self._explain = explain
         self._trail = trail
-        self._crowded = _is_crowded(reply.body)
-        self._document = Document(None if self._crowded else _parse(reply.body), operation.folding)
+        self._document = Document(_parse(reply.body), operation.folding)
 
     def observation(self) -> Observation:
         rule = self._deciding(self._operation.rules)
@@ -238,8 +236,6 @@ class _Reading:
     def _puzzle(self) -> str:
         if self._reply.body is None:
             return "an answer too long to be read"
-        if self._crowded:
-            return f"an answer of more than {MOST_VALUES:,} values, too many to be read"
         if self._http_status // 100 != 2:
             return "neither an answer nor an error"
         if self._document.value is None:
@@ -277,7 +273,7 @@ class _Reading:
             return None
         done = 0
         failed: list[str] = []
-        for item in items:
+        for item in items[:MOST_SUBTASKS]:
             part = Document(item, self._operation.folding)
             state = self._operation.states.get(status_text(reader.status.find(part)) or "")
             done += state is State.SUCCEEDED
@@ -316,11 +312,6 @@ def cut(text: str | None, longest: int) -> str | None: ...
 def cut(text: str | None, longest: int) -> str | None:
     """``text`` with at most ``longest`` characters; the last one is an ellipsis where some were left out."""
     return text if text is None or len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _is_crowded(body: bytes | None) -> bool:
-    """Whether there may be more values in ``body`` than are read: each has one of these before it, but the first."""
-    return body is not None and sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES
 
 
 def _parse(body: bytes | None) -> object:

@@ -20,6 +20,9 @@ _DEEPEST = 64
 """Levels that are folded; no provider nests its answers deeper, and recursion stays bounded."""
 _SHOWN = 10
 """Characters that a mistake shows from where an expression goes wrong."""
+_MOST_FOLDED = 5_000
+"""Values of an answer that are folded, and keys of an object that are looked through for another spelling: more would
+hold up every other connection. Those beyond are found where they are spelled as they are compared."""
 _LONGEST_KEY = 200
 """Characters of a key that is folded: a megabyte of key is nobody's spelling of a short one."""
 _CHAINS = ("subexpression", "index_expression")
@@ -39,18 +42,21 @@ class Folding:
         """``key`` as it is compared."""
         return key.replace("_", "").lower() if self.keys and len(key) <= _LONGEST_KEY else key
 
-    def document(self, value: object, depth: int = 0) -> object:
+    def document(self, value: object) -> object:
         """``value`` with its keys folded and its opaque values read; where two keys fold alike the first one stays."""
-        if depth > _DEEPEST:
+        return self._folded(value, [_MOST_FOLDED], 0)
+
+    def _folded(self, value: object, left: list[int], depth: int) -> object:
+        """``value`` folded as far as ``left``, its only item, allows; that counts down."""
+        if not isinstance(value, dict | list) or depth > _DEEPEST or len(value) > left[0]:
             return value
+        left[0] -= len(value)
         if isinstance(value, list):
-            return [self.document(item, depth + 1) for item in value]
-        if not isinstance(value, dict):
-            return value
+            return [self._folded(item, left, depth + 1) for item in value]
         folded: dict[str, object] = {}
         for key, item in value.items():
             name = self.fold(key)
-            folded.setdefault(name, _read_opaque(item) if name in self.opaque else self.document(item, depth + 1))
+            folded.setdefault(name, _read_opaque(item) if name in self.opaque else self._folded(item, left, depth + 1))
         return folded
 
 
@@ -91,7 +97,7 @@ class _Path:
         return value
 
     def _find_folded(self, value: Mapping[str, object], key: str) -> object:
-        if not self._folding.keys:
+        if not self._folding.keys or len(value) > _MOST_FOLDED:
             return None
         wanted = self._folding.fold(key)
         return next((item for name, item in value.items() if self._folding.fold(name) == wanted), None)
