@@ -192,6 +192,7 @@ def _operation_facts(operation: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     optional = f" (+ {' '.join(operation['optional'])})" if operation["optional"] else ""
     yield "request", f"{operation['method']} {operation['path']}"
     yield "parameters", " ".join(operation["required"]) + optional
+    yield "start", f"POST {operation['start']}" if operation["start"] else ""
     for state in sorted({*operation["states"].values(), *operation["rules"].values()}, key=list(State).index):
         told = [raw for raw, means in operation["states"].items() if means == state]
         told += [rule for rule, means in operation["rules"].items() if means == state]

@@ -35,6 +35,7 @@ def describe_operation(operation: Operation) -> dict[str, Any]:
         "required": list(operation.required),
         "optional": list(operation.optional),
         "states": dict(operation.states),
+        "start": operation.start.request.path if operation.start else None,
         "rules": {rule.text: rule.state for rule in _telling(operation)},
     }
 
