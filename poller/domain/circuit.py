@@ -13,7 +13,7 @@ nothing.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from poller.domain.cadence import backoff
+from poller.domain.backoff import backoff
 from poller.domain.observation import OPENS, Observation, Outcome
 
 

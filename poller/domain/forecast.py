@@ -1,16 +1,16 @@
 """When a task will probably end, and where its polls do the most good until then. Pure.
 
-What is known is a distribution of durations, learned from the earlier runs of the task's *family*: as a whole (`Outlook`)
-or given how far the task says it has come (`Curve`). From a distribution follow the times to ask at: for a given number
-of requests the expected delay is least when polls are as dense as the square root of the hazard rate (the chance that
-a task which has not ended yet ends just now). That number, the budget, is what the plain backoff would have spent: a
-forecast moves requests to where the end is likely, and adds none.
+What is known is the distribution of the durations of earlier runs of the task's *family*. From a distribution follow
+the times to ask at: for a given number of requests the expected delay is least when polls are as dense as the square
+root of the hazard rate (the chance that a task which has not ended yet ends just now). That number, the budget, is what
+the plain backoff would have spent: a forecast moves requests to where the end is likely, and adds none.
 
 The square root comes of minimizing ``E[delay] + price * E[requests]`` over the density of polls: J. B. Keller, "Optimum
 checking schedules for systems subject to random failure", Management Science 21 (1974).
 """
 
 import math
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ class Outlook:
 
     ``effort`` is the integral of the square root of the hazard rate up to each time, ``whole`` how much of it a task
     lives through on average. Beyond the grid, what is left ends as in a log-logistic distribution of ``scale``.
+    ``tenths`` are the middles of ten equal shares of the durations.
     """
 
     times: Sequence[float]
@@ -46,13 +47,14 @@ class Outlook:
     effort: Sequence[float]
     whole: float
     scale: float
+    tenths: Sequence[float]
 
     def surviving(self, age: float) -> float:
         """The share of tasks that run for longer than ``age``."""
         last = self.times[-1]
         if age >= last:
             return (1.0 - self.ended[-1]) * (self.scale + last) / (self.scale + age)
-        return 1.0 - _between(age, self.times, self.ended)
+        return 1.0 - between(age, self.times, self.ended)
 
     def quantile(self, share: float, age: float = 0.0) -> float:
         """The duration that ``share`` of the tasks do not exceed, among those that run for longer than ``age``."""
@@ -60,7 +62,7 @@ class Outlook:
         rest = 1.0 - self.ended[-1]
         if left < rest:
             return (self.scale + self.times[-1]) * rest / left - self.scale
-        return max(age, _between(1.0 - left, self.ended, self.times))
+        return max(age, between(1.0 - left, self.ended, self.times))
 
     def next_age(self, age: float, step: float) -> float:
         """The age until which ``step`` of effort is spent from ``age`` on."""
@@ -70,13 +72,13 @@ class Outlook:
         last = self.times[-1]
         if age >= last:
             return self.effort[-1] + 2.0 * (math.sqrt(self.scale + age) - math.sqrt(self.scale + last))
-        return _between(age, self.times, self.effort)
+        return between(age, self.times, self.effort)
 
     def _age_at(self, effort: float) -> float:
         last = self.effort[-1]
         if effort >= last:
             return ((effort - last) / 2.0 + math.sqrt(self.scale + self.times[-1])) ** 2 - self.scale
-        return _between(effort, self.effort, self.times)
+        return between(effort, self.effort, self.times)
 
 
 def outlook(durations: Sequence[float], running: Sequence[float] = ()) -> Outlook | None:
@@ -97,7 +99,8 @@ def outlook(durations: Sequence[float], running: Sequence[float] = ()) -> Outloo
     known = [0.0, *(_kernels(point, logs, weights, width) for point in points)]
     ended = [(1.0 - _DOUBT) * share + _DOUBT * time / (scale + time) for share, time in zip(known, times, strict=True)]
     efforts, whole = _efforts(times, ended)
-    return Outlook(times, ended, efforts, whole, scale)
+    tenths = tuple(between((index + 0.5) / 10.0, ended, times) for index in range(10))
+    return Outlook(array("d", times), array("d", ended), array("d", efforts), whole, scale, tenths)
 
 
 def _recency(count: int) -> list[float]:
@@ -132,12 +135,12 @@ def _width(logs: Sequence[float], weights: Sequence[float]) -> float:
     inner = (ordered[3 * len(logs) // 4] - ordered[len(logs) // 4]) / 1.349
     if len(logs) >= 8 and inner > 0:
         spread = min(spread, inner)
-    return max(_LEAST_WIDTH, 0.9 * spread * count**-0.2)
+    return max(_LEAST_WIDTH, 0.9 * spread * math.pow(count, -0.2))
 
 
 def _kernels(point: float, logs: Sequence[float], weights: Sequence[float], width: float) -> float:
     scaled = 1.0 / (width * math.sqrt(2.0))
-    return sum([0.5 * weight * math.erfc((log - point) * scaled) for log, weight in zip(logs, weights, strict=True)])
+    return math.fsum([0.5 * weight * math.erfc((log - point) * scaled) for log, weight in zip(logs, weights, strict=True)])
 
 
 def _efforts(times: Sequence[float], ended: Sequence[float]) -> tuple[list[float], float]:
@@ -148,7 +151,7 @@ def _efforts(times: Sequence[float], ended: Sequence[float]) -> tuple[list[float
     return [0.0, *accumulate(steps)], sum(step * left for step, left in zip(steps, alive, strict=True))
 
 
-def _between(value: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+def between(value: float, xs: Sequence[float], ys: Sequence[float]) -> float:
     """``ys`` at ``value`` of the increasing ``xs``, on the straight line between two points."""
     right = min(max(bisect_right(xs, value), 1), len(xs) - 1)
     left = right - 1
