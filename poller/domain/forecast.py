@@ -140,7 +140,9 @@ def _width(logs: Sequence[float], weights: Sequence[float]) -> float:
 
 def _kernels(point: float, logs: Sequence[float], weights: Sequence[float], width: float) -> float:
     scaled = 1.0 / (width * math.sqrt(2.0))
-    return math.fsum([0.5 * weight * math.erfc((log - point) * scaled) for log, weight in zip(logs, weights, strict=True)])
+    return math.fsum(
+        [0.5 * weight * math.erfc((log - point) * scaled) for log, weight in zip(logs, weights, strict=True)]
+    )
 
 
 def _efforts(times: Sequence[float], ended: Sequence[float]) -> tuple[list[float], float]:
