@@ -1,12 +1,14 @@
 """Every seam of the program on one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from poller.domain.events import FlagChange, Transition
+from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
+from poller.domain.prospect import Prospect
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
@@ -29,6 +31,10 @@ class Provider(Protocol):
 
     async def poll(self, entry: Entry) -> Observation:
         """One attempt at asking for the task's status. Never raises on account of the provider or the network."""
+        ...
+
+    def family(self, entry: Entry) -> str:
+        """What the entry's runs are runs of: those of one family take about as long as one another."""
         ...
 
     def job(self, entry: Entry) -> Job | None:
@@ -78,6 +84,16 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that ended, for forecasts of its family; told once, under the id of the transition that ended it."""
+
+    transition_id: str
+    family: str
+    ended_at: float
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What one step changed and the store must not lose: the task now, and the transition if there was one."""
 
@@ -97,15 +113,19 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that were told."""
+    """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that were told.
+
+    ``runs`` are those that ended, each in the batch that has its last transition.
+    """
 
     at: float
     changes: Sequence[Change] = ()
     pulses: Sequence[Pulse] = ()
     told: Sequence[str] = ()
+    runs: Sequence[FinishedRun] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changes or self.pulses or self.told)
+        return bool(self.changes or self.pulses or self.told or self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,10 @@ class Store(Protocol):
         """Writes the batch in one transaction. A transition whose id is already stored is not stored again."""
         ...
 
+    async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
+        """The finished runs of each of ``families`` that has any, oldest first, the newest `MOST_RUNS` at most."""
+        ...
+
     async def untold(self) -> Sequence[Transition]:
         """The transitions that were committed and not marked as told, oldest first."""
         ...
@@ -163,8 +187,8 @@ class Store(Protocol):
 class Recorder(Protocol):
     """Who takes over what changed, to keep it and to tell it."""
 
-    def submit(self, step: Step) -> None:
-        """Takes over what changed."""
+    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
+        """Takes over what changed, and the run if one has ended by that."""
         ...
 
     def flush(self, pulses: Sequence[Pulse]) -> None:
@@ -207,6 +231,16 @@ class WatchedTask(Protocol):
     @property
     def next_poll_at(self) -> float | None:
         """When it is to be polled next, epoch seconds; None when it is polled no more."""
+        ...
+
+    @property
+    def prospect(self) -> Prospect | None:
+        """When its run will probably end, as of its last poll; None where nothing is known, or nothing to be awaited."""
+        ...
+
+    @property
+    def run_began_at(self) -> float:
+        """What the ages of its prospect count from, epoch seconds."""
         ...
 
 

@@ -120,7 +120,7 @@ def next_lapse(task: Task, now: float) -> float | None:
     if not status.unreachable:
         moments.append(_or_now(contact.silent_since, now) + policy.unreachable_after)
     if not status.overdue and not status.terminal:
-        moments.append(_started(status, now) + policy.deadline)
+        moments.append(run_began(status) + policy.deadline)
     if status.awaited_since is not None:
         moments.append(status.awaited_since + policy.deadline)
     return min(moments)
@@ -280,7 +280,7 @@ def _patient(status: Status, policy: Policy, now: float) -> Status:
 def _flag(status: Status, contact: Contact, policy: Policy, seen: Observation | None, now: float) -> Status:
     overdue = stalled = False
     if not status.terminal:
-        overdue = now >= _started(status, now) + policy.deadline
+        overdue = now >= run_began(status) + policy.deadline
         stalled = _stalled(status, policy, seen, now)
     silent = contact.silent_since
     unreachable = silent is not None and now >= silent + policy.unreachable_after
@@ -296,9 +296,11 @@ def _stalled(status: Status, policy: Policy, seen: Observation | None, now: floa
     return status.progress_moved_at is not None and now >= status.progress_moved_at + policy.stalled_after
 
 
-def _started(status: Status, now: float) -> float:
+def run_began(status: Status) -> float:
+    """When the run began, epoch seconds: as reported if that can be, else when it was first seen."""
     started = status.started_at
-    return started if started is not None and now - started < LONGEST_BELIEVED_AGE else status.run_since
+    believed = started is not None and status.since - started < LONGEST_BELIEVED_AGE
+    return started if started is not None and believed else status.run_since
 
 
 def _transition(before: Status, task: Task, seen: Observation | None, now: float) -> Transition:

@@ -31,7 +31,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the watchlist: which task to watch, how, and what to call it."""
+    """One entry of the watchlist: which task to watch, how, and what to call it.
+
+    ``family`` names what its runs are runs of, where that does not follow from provider, operation and parameters.
+    """
 
     name: str
     provider: str
@@ -41,6 +44,7 @@ class Entry:
     policy: Policy = Policy()
     follow: bool = False
     source: str = "file"
+    family: str | None = None
 
     def same_task(self, provider: str, operation: str, params: Mapping[str, str]) -> bool:
         """Whether these name the same remote task; another one under an old name is watched anew."""
