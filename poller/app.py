@@ -34,6 +34,7 @@ from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
+from poller.runtime.forecasts import Forecasts
 from poller.runtime.following import Audience, Following
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
@@ -120,6 +121,7 @@ class Daemon:
         self._metrics = Metrics(CollectorRegistry(), version("poller"), lambda: self._committer.unemitted)
         told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
         self._committer = Committer(self._store, told, self._clock, logger)
+        self._forecasts = Forecasts()
         self.scheduler = Scheduler(
             committer=self._committer,
             observer=self._metrics,
@@ -127,6 +129,7 @@ class Daemon:
             draw=random.random,
             retention=_retention(self._loaded.settings.retention),
             failing=FailingPolls(self._clock, logger),
+            forecasts=self._forecasts,
         )
         self._starts = Starts(self.scheduler, self._committer, logger)
         self._stopped_at: float | None = None
@@ -277,8 +280,10 @@ class Daemon:
     async def _apply(self, loaded: Loaded, before: Mapping[str, Entry], bindings: Mapping[str, Binding]) -> Diff:
         changes, now = diff(before, loaded.entries), self._clock.now()
         saved = await self._store.watch(list(loaded.entries.values()), now)
-        # From here on nothing waits: either all of it is applied or none.
         lanes = [_open_lane(b, loaded, self.scheduler, self._clock, self._logger) for b in bindings.values()]
+        families = self.scheduler.families(loaded.entries.values(), lanes)
+        self._forecasts.learn(await self._store.runs(self._forecasts.unknown(families)))
+        # From here on nothing waits: either all of it is applied or none.
         self.scheduler.apply(loaded.entries, changes, saved, now, lanes)
         self._metrics.reloaded(ok=True, at=now)
         return changes

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poller.domain.forecast import MOST_RUNS, Outlook, outlook
-from poller.domain.progress import Curve, Mark
+from poller.domain.lifecycle import run_began
+from poller.domain.observation import Observation, Outcome
+from poller.domain.progress import Curve, Mark, marked
+from poller.domain.prospect import Prospect, prospect
+from poller.domain.state import ENDS, State
+from poller.domain.task import Status, Task
 
 LATE_SHARE = 0.95
 """Share of a family's runs that are over before one is late."""
 _LEAST_LATE = 5
 """Finished runs from which on one can be late."""
 _STALE = 10
-"""One in so many new runs makes what is known of a family worth working out again."""
+"""One in so many runs being new makes what is known of a family worth working out again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,38 +28,85 @@ class Run:
 
 
 class Family:
-    """What the finished runs of a family teach, oldest first. Worked out when asked for, not with every run."""
+    """What the finished runs of a family teach. Worked out when asked for, and not anew with every run."""
+
+    __slots__ = ("_durations", "_late_age", "_new", "_outlook", "curve")
 
     def __init__(self, runs: Sequence[Run] = ()) -> None:
+        """``runs`` are those finished so far, oldest first."""
+        self.curve = Curve()
         self._durations: list[float] = []
-        self._curve = Curve()
         self._outlook: Outlook | None = None
-        self._unread = 0
+        self._late_age: float | None = None
+        self._new = 0
         for run in runs:
             self.add(run)
 
     def add(self, run: Run) -> None:
         """Takes note of a run that has ended."""
-        if not run.duration > 0:
+        if run.duration <= 0:
             return
         self._durations.append(run.duration)
         del self._durations[:-MOST_RUNS]
-        self._curve = self._curve.learned(run.marks, run.duration)
-        self._unread += 1
+        self.curve = self.curve.learned(run.marks, run.duration)
+        self._new += 1
 
     @property
-    def curve(self) -> Curve:
-        """What their progress teaches."""
-        return self._curve
+    def is_stale(self) -> bool:
+        """Whether so many runs are new that `look` has something to work out."""
+        return self._new * _STALE >= len(self._durations) and self._new > 0
 
-    def outlook(self, running: Sequence[float] = ()) -> Outlook | None:
-        """What their durations teach; None without any. ``running`` are the ages of runs under way, in seconds."""
-        if self._unread * _STALE >= len(self._durations) and self._unread:
-            self._outlook = outlook(self._durations, running)
-            self._unread = 0
+    def look(self, running: Sequence[float] = ()) -> Outlook | None:
+        """What the durations teach; None without any. ``running`` are the ages of runs under way, in seconds."""
+        if self.is_stale:
+            self._new = 0
+            self._outlook = known = outlook(self._durations, running)
+            enough = known is not None and len(self._durations) >= _LEAST_LATE
+            self._late_age = known.quantile(LATE_SHARE) if known is not None and enough else None
         return self._outlook
 
+    @property
     def late_age(self) -> float | None:
-        """The age from which on a run is late for its family; None while too little is known."""
-        known = self.outlook() if len(self._durations) >= _LEAST_LATE else None
-        return None if known is None else known.quantile(LATE_SHARE)
+        """The age in seconds from which on a run is late for its family; None while too little is known."""
+        self.look()
+        return self._late_age
+
+
+UNKNOWN = Family()
+"""The family of which no run has ended yet."""
+
+
+def foresee(family: Family, task: Task, marks: Sequence[Mark], now: float) -> Prospect | None:
+    """When the run of ``task`` will probably end; None where there is nothing to await, or nothing known."""
+    policy = task.entry.policy
+    if task.status.terminal or task.status.state is State.UNKNOWN or not policy.adaptive:
+        return None
+    age = max(0.0, now - run_began(task.status))
+    return prospect(family.look(), family.curve, marks, age, policy, task.contact.attempt)
+
+
+def marks_after(
+    marks: tuple[Mark, ...], before: Status, after: Status, seen: Observation, now: float
+) -> tuple[Mark, ...]:
+    """``marks`` of a run's progress after ``seen`` made ``after`` of ``before``; another run begins with none."""
+    kept = marks if after.run == before.run else ()
+    if after.terminal or seen.outcome is not Outcome.ANSWERED or seen.progress is None:
+        return kept
+    return marked(kept, now - run_began(after), seen.progress)
+
+
+def finished_run(before: Status, after: Status, marks: tuple[Mark, ...]) -> Run | None:
+    """The run that ended as ``before`` became ``after``; None if none did, or if nobody knows how long it took.
+
+    ``marks`` are those from before its end.
+    """
+    ended = after.state in ENDS and (before.state not in ENDS or after.run != before.run)
+    if not ended:
+        return None
+    if after.duration is not None:
+        duration: float | None = after.duration
+    else:
+        # Without a start that was told, only what was seen alive was timed.
+        seen_alive = before.state not in (*ENDS, State.UNKNOWN)
+        duration = after.ended_at - after.run_since if seen_alive and after.ended_at is not None else None
+    return Run(duration, marks) if duration is not None and duration > 0 else None

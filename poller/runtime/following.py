@@ -12,6 +12,7 @@ from poller.domain.observation import Observation
 from poller.domain.task import Entry, Task
 from poller.protocols import Clock, Pulse
 from poller.runtime.failing import FailingPolls
+from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
 from poller.runtime.scheduler import Scheduler
 
@@ -49,6 +50,7 @@ class Following:
             draw=draw,
             retention=lambda _state: float("inf"),
             failing=FailingPolls(clock, logger),
+            forecasts=Forecasts(),
         )
 
     def watch(self, entries: Iterable[Entry], lanes: Sequence[Lane] = ()) -> None:

@@ -12,12 +12,13 @@ from anyio.abc import TaskGroup
 from poller.config.watchlist import Diff
 from poller.domain.cadence import first_delay, next_delay
 from poller.domain.lifecycle import Step, advance, await_run, begin, forget_run, lapse, next_lapse, resume
-from poller.domain.observation import REFUSALS, Observation
+from poller.domain.observation import REFUSALS, Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
 from poller.runtime.clock import Wakeup
 from poller.runtime.failing import FailingPolls
+from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
 from poller.runtime.lastpolls import LastPolls
 from poller.runtime.watch import Watch
@@ -45,10 +46,12 @@ class Scheduler:
         draw: Callable[[], float],
         retention: Callable[[State], float],
         failing: FailingPolls,
+        forecasts: Forecasts,
     ) -> None:
         self._committer = committer
         self._observer = observer
         self._failing = failing
+        self._forecasts = forecasts
         self._clock = clock
         self._draw = draw
         self._retention = retention
@@ -92,6 +95,11 @@ class Scheduler:
         self._ordered = None
         self.ready = True
 
+    def families(self, entries: Iterable[Entry], lanes: Iterable[Lane] = ()) -> set[str]:
+        """What the runs of ``entries`` are runs of; ``lanes`` are connections that are to be used for them."""
+        used = self._lanes | {lane.provider: lane for lane in lanes}
+        return {used[entry.provider].family(entry) for entry in entries}
+
     def retire(self, providers: Iterable[str]) -> None:
         """Lets go of connections that no entry names any more."""
         for name in providers:
@@ -124,7 +132,7 @@ class Scheduler:
         self._observer.polled(watch.task.entry, seen, duration, lag)
         self._ticked.add(watch)
         now = self._clock.now()
-        self._conclude(watch, advance(watch.task, seen, now))
+        self._conclude(watch, advance(watch.task, seen, now), seen)
         self._polls.note(watch, seen, now)
         self._plan(watch, seen)
         self._failing.observed(watch, seen)
@@ -137,7 +145,7 @@ class Scheduler:
             return
         self._observer.polled(entry, seen, self._clock.monotonic() - began, 0.0)
         self._ticked.add(watch)
-        self._conclude(watch, advance(watch.task, seen, self._clock.now()))
+        self._conclude(watch, advance(watch.task, seen, self._clock.now()), seen)
         self._leave_if_over(watch)
 
     def poll_now(self, watch: Watch) -> None:
@@ -200,12 +208,14 @@ class Scheduler:
 
     def _move(self, watch: Watch, lane: Lane) -> None:
         watch.lane = lane
+        self._forecasts.rejoin(watch, self._clock.now())
         if watch.due is not None and not watch.polling:
             lane.plan(watch, watch.due)
 
     def _drop(self, watch: Watch) -> None:
         watch.gone = True
         watch.lane.drop(watch)
+        self._forecasts.leave(watch)
         self._polls.forget(watch.task.entry.name)
         self._failing.forget(watch.task.entry.name)
 
@@ -213,6 +223,7 @@ class Scheduler:
         """Gives a watch its entry as it is now; what is known of the task stays."""
         watch.task = replace(watch.task, entry=entry)
         watch.lane = self._lanes[entry.provider]
+        self._forecasts.rejoin(watch, self._clock.now())
         if watch.polling:
             return
         if watch.task.over:
@@ -228,6 +239,7 @@ class Scheduler:
     def _begin(self, entry: Entry, saved: Saved | None, now: float) -> Watch:
         task = resume(entry, saved.status, saved.contact, saved.saved_at, now) if saved else begin(entry, now)
         watch = self._watches[entry.name] = Watch(task, self._lanes[entry.provider])
+        self._forecasts.join(watch, now)
         return watch
 
     def _start(self, watch: Watch, saved: Saved | None, spread: float, now: float) -> None:
@@ -247,18 +259,27 @@ class Scheduler:
             watch.lane.drop(watch)
             self._failing.forget(watch.task.entry.name)
 
-    def _conclude(self, watch: Watch, step: Step) -> None:
-        watch.task = step.task
+    def _conclude(self, watch: Watch, step: Step, seen: Observation | None = None) -> None:
+        before, watch.task = watch.task.status, step.task
+        finished = None
+        if seen is not None:
+            finished = self._forecasts.observed(watch, before, step, seen, self._clock.now())
         if step.changed:
-            self._committer.submit(step)
+            self._committer.submit(step, finished)
 
     def _plan(self, watch: Watch, seen: Observation) -> None:
         if watch.task.over:
             watch.lane.drop(watch)
             return
         # A refused poll is still due: it goes out as soon as its connection may be used.
-        delay = 0.0 if seen.outcome in REFUSALS else next_delay(watch.task, self._draw(), seen.retry_after)
+        delay = 0.0 if seen.outcome in REFUSALS else self._delay(watch, seen)
         watch.lane.plan(watch, self._clock.monotonic() + delay)
+
+    def _delay(self, watch: Watch, seen: Observation) -> float:
+        # While no answers come, an end would not be seen: the polls wait for better times.
+        foreseen = watch.prospect if seen.outcome is Outcome.ANSWERED else None
+        age = self._clock.now() - watch.run_began_at
+        return next_delay(watch.task, self._draw(), seen.retry_after, foreseen, age)
 
     def _await_lapse(self, watch: Watch) -> None:
         now = self._clock.now()
