@@ -34,8 +34,8 @@ from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
-from poller.runtime.forecasts import Forecasts
 from poller.runtime.following import Audience, Following
+from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval

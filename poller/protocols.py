@@ -235,7 +235,7 @@ class WatchedTask(Protocol):
 
     @property
     def prospect(self) -> Prospect | None:
-        """When its run will probably end, as of its last poll; None where nothing is known, or nothing to be awaited."""
+        """When its run will probably end, as of its last poll; None where nothing is known, or nothing awaited."""
         ...
 
     @property

@@ -13,8 +13,11 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+
+from poller.domain.backoff import backoff_polls
+from poller.domain.task import Policy
 
 MOST_RUNS = 100
 """Finished runs that a family remembers; older ones no longer say much."""
@@ -27,6 +30,15 @@ _DOUBT = 0.01
 """Share of the ends that follow no history, failures above all: looked for from the start on, and for ever."""
 _PRIOR_SPREAD, _PRIOR_RUNS = 0.3, 1.0
 """Spread of a family's durations (of their logarithms) before it is known, and how many runs that guess counts for."""
+_LEAST_TRIED = 8
+"""Durations from which on the width of the kernels is tried out."""
+_MOST_TRIED = 50
+"""Durations that it is tried out on."""
+_FRACTIONS = (1.0, 0.6, 0.35, 0.2, 0.12)
+_STRAY = 0.02
+"""Share of the durations that may lie apart from all others."""
+_LEAST_BUDGET = 0.05
+"""Polls; where delays are many times longer than runs, not one in each run is meant."""
 _POINTS = 160
 """Of a distribution's grid."""
 _REACH = 4.0
@@ -48,6 +60,7 @@ class Outlook:
     whole: float
     scale: float
     tenths: Sequence[float]
+    _budgets: dict[tuple[float, float, float], float] = field(default_factory=dict, compare=False, repr=False)
 
     def surviving(self, age: float) -> float:
         """The share of tasks that run for longer than ``age``."""
@@ -64,9 +77,16 @@ class Outlook:
             return (self.scale + self.times[-1]) * rest / left - self.scale
         return max(age, between(1.0 - left, self.ended, self.times))
 
-    def next_age(self, age: float, step: float) -> float:
-        """The age until which ``step`` of effort is spent from ``age`` on."""
-        return self._age_at(self._effort_at(age) + step)
+    def next_age(self, age: float, policy: Policy) -> float:
+        """The age at which to look again after ``age``, with as many polls in all as ``policy``'s backoff spends."""
+        return self._age_at(self._effort_at(age) + self.whole / self._budget(policy))
+
+    def _budget(self, policy: Policy) -> float:
+        key = (policy.initial, policy.max, policy.growth)
+        if key not in self._budgets:
+            polls = sum(backoff_polls(policy, duration) for duration in self.tenths) / len(self.tenths)
+            self._budgets[key] = max(polls, _LEAST_BUDGET)
+        return self._budgets[key]
 
     def _effort_at(self, age: float) -> float:
         last = self.times[-1]
@@ -126,16 +146,31 @@ def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
 
 
 def _width(logs: Sequence[float], weights: Sequence[float]) -> float:
-    """Of the kernels: Silverman's rule of thumb, on the spread without outliers and not of one mode alone."""
+    """Of the kernels: Silverman's rule of thumb, or the fraction of it under which each duration is likeliest by the
+    others; that is narrower where there are several modes.
+    """
     count = 1.0 / sum(weight * weight for weight in weights)
     mean = _mean(logs, weights)
     squares = sum(weight * (log - mean) ** 2 for log, weight in zip(logs, weights, strict=True))
     spread = math.sqrt((_PRIOR_RUNS * _PRIOR_SPREAD**2 + count * squares) / (_PRIOR_RUNS + count))
-    ordered = sorted(logs)
-    inner = (ordered[3 * len(logs) // 4] - ordered[len(logs) // 4]) / 1.349
-    if len(logs) >= 8 and inner > 0:
-        spread = min(spread, inner)
-    return max(_LEAST_WIDTH, 0.9 * spread * math.pow(count, -0.2))
+    widest = max(_LEAST_WIDTH, 0.9 * spread * math.pow(count, -0.2))
+    if len(logs) < _LEAST_TRIED:
+        return widest
+    some = slice(None, None, -(-len(logs) // _MOST_TRIED))
+    tried = [max(_LEAST_WIDTH, widest * fraction) for fraction in _FRACTIONS]
+    return max(tried, key=lambda width: _likelihood(logs[some], weights[some], width, spread))
+
+
+def _likelihood(logs: Sequence[float], weights: Sequence[float], width: float, spread: float) -> float:
+    """The logarithm of how likely each of ``logs`` is by the kernels around the others."""
+    scale, whole = -0.5 / (width * width), sum(weights)
+    # What belongs to nothing has some chance too, or one outlier would make all kernels wide.
+    stray = _STRAY * width / (spread + width)
+    total = 0.0
+    for log, own in zip(logs, weights, strict=True):
+        near = sum([weight * math.exp(scale * (log - other) ** 2) for other, weight in zip(logs, weights, strict=True)])
+        total += own * math.log(((near - own) / (whole - own) + stray) / width)
+    return total
 
 
 def _kernels(point: float, logs: Sequence[float], weights: Sequence[float], width: float) -> float:

@@ -82,13 +82,12 @@ def _is_sharper(told: tuple[float, float], outlook: Outlook | None, age: float) 
 
 
 def _by_history(outlook: Outlook, age: float, policy: Policy) -> Prospect:
-    budget = sum(backoff_polls(policy, duration) for duration in outlook.tenths) / len(outlook.tenths)
     return Prospect(
         Basis.HISTORY,
         expected=outlook.quantile(0.5, age),
         low=outlook.quantile(0.1, age),
         high=outlook.quantile(0.9, age),
-        next_age=outlook.next_age(age, outlook.whole / max(budget, 0.5)),
+        next_age=outlook.next_age(age, policy),
     )
 
 
