@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from poller.domain.task import Entry
 from poller.providers.catalog import builtin_kinds, inline_kind
 from poller.providers.client import family_of
+from poller.providers.overview import describe_operation
 
 JOB = inline_kind(
     {
@@ -56,6 +57,11 @@ def job(provider: str = "p", **params: str) -> Entry:
 def test_of_the_built_in_kinds(kind: str, operation: str, params: dict[str, str], family: str) -> None:
     """All but what names the run; an instance is the same from training to training."""
     assert family_of(builtin_kinds()[kind].operations[operation], Entry("t", "p", operation, params)) == family
+
+
+def test_people_and_programs_can_see_what_names_a_run() -> None:
+    """`poller providers --json` tells."""
+    assert describe_operation(JOB)["run_params"] == ["id"]
 
 
 def test_two_runs_of_one_thing_are_of_one_family() -> None:
