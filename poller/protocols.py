@@ -173,9 +173,9 @@ class Store(Protocol):
         ...
 
     async def prune(self, before: float) -> int:
-        """Forgets told transitions, and tasks no longer watched, from before ``before``; how many rows that were.
+        """Forgets told transitions, finished runs, and tasks no longer watched, from before ``before``.
 
-        What is still watched keeps its state, however old.
+        Gives back how many rows that were. What is still watched keeps its state, however old.
         """
         ...
 

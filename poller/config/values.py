@@ -114,6 +114,10 @@ def _name(value: str) -> str:
     return value
 
 
+def _given_name(value: object) -> str:
+    return _name(_text(value, "text is allowed"))
+
+
 def _scalar_text(value: object) -> str:
     """A value as text; numbers as they were written, since most are identifiers."""
     if isinstance(value, str):
@@ -129,6 +133,11 @@ def _scalar_text(value: object) -> str:
 
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 """Of a task or provider."""
+
+GivenName = Annotated[
+    str | None, PlainValidator(_given_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+]
+"""Of a family; None only where the key is left out."""
 
 Given = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$"), WithJsonSchema({"type": "string", "minLength": 1})

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from poller.config.settings import Provider, Schedule, Section, Settings
 from poller.config.textfile import MIB, Unreadable, numbered_lines, read_text
-from poller.config.values import Given, Name, ScalarText
+from poller.config.values import Given, GivenName, Name, ScalarText
 from poller.config.wording import Mistake, did_you_mean, found, kind, mistakes, one_of, problem
 from poller.config.yamlfile import Document, Lines, read_yaml, written_float
 from poller.domain.errors import Problem
@@ -41,6 +41,9 @@ class WrittenEntry(Section):
     """The operation's parameters, as the provider's documents call them; they override the provider's own."""
     labels: dict[Given, ScalarText] = Field(default_factory=dict)
     """Free text for logs, events, status and metrics."""
+    family: GivenName = None
+    """What its runs are runs of: tasks of one family are expected to take about as long as one another. Without it:
+    tasks of one provider and operation that differ only in the parameters that change from run to run."""
     follow: bool = False
     """Whether it goes on after an end: each new run is watched."""
     schedule: Schedule = Schedule()
@@ -94,6 +97,7 @@ class EntryReader:
             policy=self._shared_policies.setdefault(policy, policy),
             follow=written.follow,
             source=source,
+            family=written.family and intern(written.family),
         )
 
     def _params(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:

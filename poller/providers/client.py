@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from sys import intern
+from urllib.parse import quote, urlencode
 
 from yarl import URL
 
@@ -49,6 +51,24 @@ def build_request(operation: Operation, endpoint: URL, params: Mapping[str, str]
         headers=_filled(operation.headers, params),
         body=b"" if operation.body is None else _encoded(fill_body(operation.body, params)),
     )
+
+
+def family_of(operation: Operation, entry: Entry) -> str:
+    """What ``entry``'s runs are runs of: the name it is given, else ``provider/operation?name=value&...``.
+
+    The parameters are those of the operation that stay from run to run, sorted by name; of a followed task all stay.
+    Everything is percent-encoded, so that no two families have one name.
+    """
+    if entry.family is not None:
+        return intern(entry.family)
+    changing = () if entry.follow else operation.run_params
+    staying = {*operation.required, *operation.optional}.difference(changing)
+    given = sorted((name, value) for name, value in entry.params.items() if name in staying)
+    what = f"{quote(entry.provider, safe='')}/{quote(entry.operation, safe='')}"
+    # Not `encode_query`: half a surrogate pair, which cannot be sent, may still be watched in vain.
+    query = urlencode(given, quote_via=quote, errors="surrogatepass")
+    # Thousands of tasks may be of one family.
+    return intern(f"{what}?{query}" if query else what)
 
 
 def _encoded(body: Json) -> bytes:
@@ -107,6 +127,10 @@ class HttpProvider:
         """
         operation = self._operations[entry.operation]
         return await self._ask(operation, entry, partial(classify, operation))
+
+    def family(self, entry: Entry) -> str:
+        """What ``entry``'s runs are runs of; see `family_of`."""
+        return family_of(self._operations[entry.operation], entry)
 
     def job(self, entry: Entry) -> Job | None:
         """What could be started behind ``entry``'s task; None where its operation has no such request."""

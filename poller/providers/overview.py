@@ -34,6 +34,7 @@ def describe_operation(operation: Operation) -> dict[str, Any]:
         "path": operation.path,
         "required": list(operation.required),
         "optional": list(operation.optional),
+        "run_params": list(operation.run_params),
         "states": dict(operation.states),
         "start": operation.start.request.path if operation.start else None,
         "rules": {rule.text: rule.state for rule in _telling(operation)},

@@ -10,7 +10,7 @@ The answers of a `start` section are judged in the same way, by its own rules fi
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -313,6 +313,9 @@ class OperationModel(_Model):
     """Seconds that it took, where the API tells that instead of an end."""
     run_id: Find | None = None
     """What changes from one run to the next, where a task may run again."""
+    run_params: tuple[str, ...] | None = None
+    """The parameters that change from run to run: tasks that differ in them alone are expected to take about as long
+    as one another. Without it: those in the last segment of the path; [] if none do."""
     subtasks: SubtasksModel | None = None
     """The parts of the task."""
     start: StartModel | None = None
@@ -424,7 +427,8 @@ class Operation:
     """One operation of a kind, compiled: how to ask and how to read the answer.
 
     ``required`` are the parameters in the path, ``optional`` those in query, headers and body: without its parameter
-    such a line, or such a member of the body, is left out. ``rules`` stand before the reading of the status,
+    such a line, or such a member of the body, is left out. ``run_params`` are those of them that change from run to
+    run. ``rules`` stand before the reading of the status,
     ``fallbacks`` after it, and the last of these matches everything.
     """
 
@@ -438,6 +442,7 @@ class Operation:
     body: Json
     required: tuple[str, ...]
     optional: tuple[str, ...]
+    run_params: tuple[str, ...]
     folding: Folding
     rules: tuple[Rule, ...]
     fallbacks: tuple[Rule, ...]
@@ -590,7 +595,8 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
     headers = _merged((typed, *(m.headers for m in reversed(line)), model.headers))
     required = template_params(model.path)
     templates = (*model.query.values(), *headers.values())
-    optional = (*(p for text in templates for p in template_params(text)), *_body_params(model.body))
+    given = (*(p for text in templates for p in template_params(text)), *_body_params(model.body))
+    optional = tuple(p for p in dict.fromkeys(given) if p not in required)
     return Operation(
         kind=line[0].kind,
         name=name,
@@ -601,7 +607,8 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         headers=headers,
         body=model.body,
         required=required,
-        optional=tuple(p for p in dict.fromkeys(optional) if p not in required),
+        optional=optional,
+        run_params=_run_params(name, model, {*required, *optional}),
         folding=folding,
         rules=_own_rules(f"operation {name}" if name in owners else name, model, folding),
         fallbacks=tuple(rule for m in line for rule in _rules(_owner(m, line), m.outcomes, folding)),
@@ -628,6 +635,15 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
         error_code=_expressions((m.error.code for m in line), folding),
         error_message=_expressions((m.error.message for m in line), folding),
     )
+
+
+def _run_params(name: str, model: OperationModel, known: Set[str]) -> tuple[str, ...]:
+    if model.run_params is None:
+        return template_params(model.path.rstrip("/").rpartition("/")[2])
+    for index, param in enumerate(model.run_params):
+        if param not in known:
+            raise SpecError(("operations", name, "run_params", index), one_of(param, known))
+    return model.run_params
 
 
 def _with_start(

@@ -1,7 +1,8 @@
 """Makes changes durable, many to a commit, and tells them afterwards."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import anyio
 import structlog
@@ -10,7 +11,7 @@ from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange, Transition
 from poller.domain.lifecycle import Step
 from poller.domain.task import Task
-from poller.protocols import Batch, Change, Clock, Emitter, Pulse, Store
+from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Pulse, Store
 from poller.runtime.clock import Wakeup
 
 _LINGER = 0.02
@@ -20,11 +21,38 @@ _TOLD_AFTER = 1.0
 _RETRY_LONGEST = 10.0
 
 
+@dataclass(slots=True)
+class _Collected:
+    """What was taken over and is not committed: of each task the latest state, of everything else all, in order."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    flags: list[FlagChange] = field(default_factory=list)
+    runs: list[FinishedRun] = field(default_factory=list)
+    pulses: list[Pulse] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def batch(self, at: float) -> Batch:
+        """What one commit at ``at`` writes of it."""
+        return Batch(at, _changes(self.tasks, self.transitions), self.pulses, self.told, self.runs)
+
+    def followed_by(self, newer: "_Collected") -> "_Collected":
+        """Both as one. Pulses are left: there will be others."""
+        return _Collected(
+            tasks=self.tasks | newer.tasks,
+            transitions=self.transitions + newer.transitions,
+            flags=self.flags + newer.flags,
+            runs=self.runs + newer.runs,
+            pulses=newer.pulses,
+            told=self.told + newer.told,
+        )
+
+
 class Committer:
     """Collects changes, commits them, and then gives them to every emitter.
 
     What cannot be committed waits and is tried again, in order. Of a task that changes again while waiting only the
-    latest state is kept, and every transition.
+    latest state is kept, and every transition and finished run.
     """
 
     def __init__(
@@ -34,11 +62,7 @@ class Committer:
         self._emitters = emitters
         self._clock = clock
         self._logger = logger
-        self._tasks: dict[str, Task] = {}
-        self._transitions: list[Transition] = []
-        self._flags: list[FlagChange] = []
-        self._pulses: list[Pulse] = []
-        self._told: list[str] = []
+        self._collected = _Collected()
         self._untold = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
@@ -53,19 +77,22 @@ class Committer:
     @property
     def left(self) -> int:
         """Changes that are not committed."""
-        return len(self._tasks)
+        return len(self._collected.tasks)
 
-    def submit(self, step: Step) -> None:
-        """Takes over what changed."""
-        self._tasks[step.task.entry.name] = step.task
+    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
+        """Takes over what changed, and the run if one has ended by that."""
+        collected = self._collected
+        collected.tasks[step.task.entry.name] = step.task
         if step.transition is not None:
-            self._transitions.append(step.transition)
-        self._flags += step.flags
+            collected.transitions.append(step.transition)
+        if finished is not None:
+            collected.runs.append(finished)
+        collected.flags += step.flags
         self._wakeup.set()
 
     def flush(self, pulses: Sequence[Pulse]) -> None:
         """Takes over what ticked."""
-        self._pulses += pulses
+        self._collected.pulses += pulses
         self._wakeup.set()
 
     async def durable(self) -> None:
@@ -91,21 +118,18 @@ class Committer:
         """Commits and tells until stopped."""
         delay = _LINGER
         while not self._stop.is_set():
-            await self._wakeup.sleep(_TOLD_AFTER if self._told else None)
+            await self._wakeup.sleep(_TOLD_AFTER if self._collected.told else None)
             with anyio.move_on_after(delay):
                 await self._stop.wait()
             delay = _LINGER if await self._commit() else min(max(1.0, delay * 2), _RETRY_LONGEST)
-        while self._pending() and await self._commit():
+        while self._collected.batch(self._clock.now()) and await self._commit():
             pass
-
-    def _pending(self) -> bool:
-        return bool(self._tasks or self._transitions or self._pulses or self._told)
 
     async def _commit(self) -> bool:
         """One commit of all there is; whether it succeeded."""
         waiting, self._waiting = self._waiting, []
-        tasks, transitions, flags, pulses, told = self._take()
-        batch = Batch(self._clock.now(), _changes(tasks, transitions), pulses, told)
+        taken, self._collected = self._collected, _Collected()
+        batch = taken.batch(self._clock.now())
         if not batch:
             _release(waiting)
             return True
@@ -113,35 +137,21 @@ class Committer:
             await self._store.commit(batch)
         except StoreError as error:
             self._waiting = waiting + self._waiting
-            self._put_back(tasks, transitions, flags, told)
+            self._collected = taken.followed_by(self._collected)
+            self._wakeup.set()
             self._note_failure(error)
             return False
         self._note_success()
-        self._untold += len(transitions)
+        self._untold += len(taken.transitions)
         _release(waiting)
-        self._tell(transitions, flags)
+        self._tell(taken.transitions, taken.flags)
         return True
-
-    def _take(self) -> tuple[dict[str, Task], list[Transition], list[FlagChange], list[Pulse], list[str]]:
-        taken = (self._tasks, self._transitions, self._flags, self._pulses, self._told)
-        self._tasks, self._transitions, self._flags, self._pulses, self._told = {}, [], [], [], []
-        return taken
-
-    def _put_back(
-        self, tasks: dict[str, Task], transitions: list[Transition], flags: list[FlagChange], told: list[str]
-    ) -> None:
-        """What came meanwhile is newer. Pulses are left: there will be others."""
-        self._tasks = tasks | self._tasks
-        self._transitions = transitions + self._transitions
-        self._flags = flags + self._flags
-        self._told = told + self._told
-        self._wakeup.set()
 
     def _tell(self, transitions: Sequence[Transition], flags: Sequence[FlagChange]) -> None:
         for transition in transitions:
             for emitter in self._emitters:
                 emitter.transition(transition)
-            self._told.append(transition.transition_id)
+            self._collected.told.append(transition.transition_id)
             self._untold -= 1
         for flag in flags:
             for emitter in self._emitters:
@@ -164,7 +174,7 @@ def _release(waiting: Sequence[asyncio.Future[None]]) -> None:
             committed.set_result(None)
 
 
-def _changes(tasks: dict[str, Task], transitions: Sequence[Transition]) -> list[Change]:
+def _changes(tasks: Mapping[str, Task], transitions: Sequence[Transition]) -> list[Change]:
     """One change for each transition, in order, and for each task without one; each carries the task as it is now."""
     moved = {transition.task for transition in transitions}
     return [Change(tasks[t.task], t) for t in transitions] + [

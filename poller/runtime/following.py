@@ -10,7 +10,7 @@ from poller.config.watchlist import diff
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation
 from poller.domain.task import Entry, Task
-from poller.protocols import Clock, Pulse
+from poller.protocols import Clock, FinishedRun, Pulse
 from poller.runtime.failing import FailingPolls
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
@@ -68,8 +68,9 @@ class Following:
         self._look()
         await self._over.wait()
 
-    def submit(self, step: Step) -> None:
-        """Tells what changed."""
+    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
+        """Tells what changed; nothing is learned from the run."""
+        del finished
         if self._followed:
             self._audience.changed(step.task)
             self._look()

@@ -103,6 +103,10 @@ class Lane:
         watch.ticket = 0
         watch.due = watch.next_poll_at = None
 
+    def family(self, entry: Entry) -> str:
+        """What ``entry``'s runs are runs of."""
+        return self._connection.family(entry)
+
     def job(self, entry: Entry) -> Job | None:
         """What could be started behind ``entry``'s task; None where its provider cannot."""
         return self._connection.job(entry)

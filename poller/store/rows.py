@@ -4,15 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 import orjson
 
 from poller.domain.events import Transition
+from poller.domain.family import Run
 from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.progress import Mark
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
-from poller.protocols import Pulse, Saved
+from poller.protocols import FinishedRun, Pulse, Saved
 from poller.store.schema import partition_of, storable
 
 Values = dict[str, Any]
@@ -21,7 +24,7 @@ Values = dict[str, Any]
 IDENTITY = ("provider", "operation", "params")
 """The columns that tell which remote task a name means: `Entry.same_task` in terms of rows."""
 
-MANNER = ("labels", "policy", "follow", "source")
+MANNER = ("labels", "policy", "follow", "source", "family")
 """The columns that tell how a task is watched."""
 
 KNOWLEDGE = tuple(field.name for field in fields(Status))
@@ -47,6 +50,7 @@ def entry_values(entry: Entry) -> Values:
         "policy": _policy_text(entry.policy),
         "follow": entry.follow,
         "source": entry.source,
+        "family": entry.family,
     }
 
 
@@ -71,6 +75,17 @@ def transition_values(transition: Transition) -> Values:
     return values
 
 
+def run_values(finished: FinishedRun) -> Values:
+    """The row of a run that ended."""
+    return {
+        "transition_id": finished.transition_id,
+        "family": finished.family,
+        "ended_at": finished.ended_at,
+        "duration": finished.run.duration,
+        "marks": orjson.dumps([*map(tuple, finished.run.marks)]).decode(),
+    }
+
+
 def entry_of(row: Values) -> Entry:
     """The entry that was stored as ``row`` of the tasks."""
     return Entry(
@@ -82,6 +97,7 @@ def entry_of(row: Values) -> Entry:
         policy=_policy_of(row["policy"]),
         follow=row["follow"],
         source=row["source"],
+        family=row["family"],
     )
 
 
@@ -107,6 +123,11 @@ def transition_of(row: Values) -> Transition:
         labels=None if row["labels"] is None else orjson.loads(row["labels"]),
         **{name: row[name] for name in _SAME_TRANSITION},
     )
+
+
+def run_of(row: Values) -> tuple[str, Run]:
+    """The run stored as ``row``, behind its family."""
+    return row["family"], Run(row["duration"], tuple(starmap(Mark, orjson.loads(row["marks"]))))
 
 
 def _status_values(status: Status) -> Values:

@@ -7,7 +7,7 @@ needs a new revision in `poller.store.migrations` as well.
 import hashlib
 import re
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, Double, Index, Integer, MetaData, Table, Text, false
 from sqlalchemy.types import TypeDecorator
 
 PARTITIONS = 1024
@@ -53,6 +53,7 @@ tasks = Table(
     Column("policy", AnyText, nullable=False),
     Column("follow", Boolean, nullable=False),
     Column("source", AnyText, nullable=False),
+    Column("family", AnyText),
     Column("unwatched_at", Double),
     # What is known: `Status`.
     Column("first_seen_at", Double, nullable=False),
@@ -73,6 +74,7 @@ tasks = Table(
     Column("overdue", Boolean, nullable=False),
     Column("stalled", Boolean, nullable=False),
     Column("unreachable", Boolean, nullable=False),
+    Column("late", Boolean, nullable=False, server_default=false()),
     Column("awaited_since", Double),
     # How the asking went at ``saved_at``: `Contact`.
     Column("polls", BigInteger, nullable=False),
@@ -118,6 +120,21 @@ transitions = Table(
     Index("ix_transitions_at", "at"),
     sqlite_autoincrement=True,
 )
+
+# What forecasts learn from. ``marks`` are pairs of age and percent, as JSON.
+runs = Table(
+    "runs",
+    metadata,
+    Column("transition_id", AnyText, primary_key=True),
+    Column("family", AnyText, nullable=False),
+    Column("ended_at", Double, nullable=False),
+    Column("duration", Double, nullable=False),
+    Column("marks", AnyText, nullable=False),
+    Index("ix_runs_ended_at", "ended_at"),
+)
+
+# With the id, and the newest first, so that the newest of a family are found in the index alone and without sorting.
+Index("ix_runs_family_ended_at", runs.c.family, runs.c.ended_at.desc(), runs.c.transition_id.desc())
 
 # What is untold is little, and is asked for among very much that is told.
 Index(

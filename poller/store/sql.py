@@ -6,7 +6,7 @@ asking; another one reads beside it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from functools import partial
 from itertools import islice
@@ -17,12 +17,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from poller.domain.errors import StoreError
 from poller.domain.events import Transition
+from poller.domain.family import Run
+from poller.domain.forecast import MOST_RUNS
 from poller.domain.task import Entry
 from poller.protocols import Batch, Saved, TransitionPage
 from poller.store.cursor import cursor_at, row_at
 from poller.store.failures import RefusedError, store_errors
 from poller.store.migrations import is_current, migrate
-from poller.store.rows import Values, entry_of, pulse_values, task_values, transition_of, transition_values
+from poller.store.rows import (
+    Values,
+    entry_of,
+    pulse_values,
+    run_of,
+    run_values,
+    task_values,
+    transition_of,
+    transition_values,
+)
 from poller.store.sqlite import SqliteDatabase
 from poller.store.statements import (
     KEY,
@@ -33,10 +44,12 @@ from poller.store.statements import (
     UNWATCH,
     WATCH,
     WATCHED,
+    forget_runs,
     forget_tasks,
     forget_transitions,
     inserts,
     newest,
+    newest_runs,
 )
 from poller.store.watching import Comparison, first_rows
 
@@ -44,6 +57,9 @@ T = TypeVar("T")
 
 _ROWS_AT_A_TIME = 500
 """Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
+_FAMILIES_AT_A_TIME = 500
+"""Families whose runs are asked for in one go."""
+_FORGETTING = (forget_transitions, forget_runs, forget_tasks)
 
 
 def open_store(url: str) -> "SqlStore":
@@ -87,6 +103,15 @@ class SqlStore:
         if batch:
             await self._write(partial(self._commit, batch))
 
+    async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
+        """The newest finished runs of each of ``families``, oldest first; see `Store.runs`."""
+        found: dict[str, list[Run]] = {}
+        remaining = iter(families)
+        while some := list(islice(remaining, _FAMILIES_AT_A_TIME)):
+            for family, run in await self._read(newest_runs(some, MOST_RUNS), run_of):
+                found.setdefault(family, []).append(run)
+        return found
+
     async def untold(self) -> Sequence[Transition]:
         """The transitions that were not marked as told, oldest first."""
         return await self._read(UNTOLD, transition_of)
@@ -121,12 +146,11 @@ class SqlStore:
         return found
 
     async def prune(self, before: float) -> int:
-        """Deletes the told transitions, and the tasks no longer watched, from before ``before``, epoch seconds.
+        """Deletes the told transitions, the finished runs, and the tasks no longer watched, from before ``before``.
 
-        Gives back how many rows that were.
+        That is in epoch seconds. Gives back how many rows that were.
         """
-        transitions = await self._delete(partial(forget_transitions, before))
-        return transitions + await self._delete(partial(forget_tasks, before))
+        return sum([await self._delete(partial(forget, before)) for forget in _FORGETTING])
 
     async def _open(self) -> None:
         with self._errors():
@@ -160,6 +184,7 @@ class SqlStore:
         new = (change.transition for change in changes if change.transition)
         await _execute(connection, self._inserts.save_change, (task_values(change.task, at) for change in changes))
         await _execute(connection, self._inserts.add_transition, (transition_values(transition) for transition in new))
+        await _execute(connection, self._inserts.add_run, map(run_values, batch.runs))
         await _execute(connection, SAVE_PULSE, ({KEY: pulse.name} | pulse_values(pulse, at) for pulse in batch.pulses))
         await _execute(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in batch.told))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, select, update
+from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, func, select, update
 
 from poller.store.rows import CONTACT, IDENTITY, KNOWLEDGE, MANNER
-from poller.store.schema import tasks, transitions
+from poller.store.schema import runs, tasks, transitions
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -26,13 +26,14 @@ class Inserts:
     """Everything that begins with INSERT, for many rows at a time.
 
     ``begin_anew`` stores tasks as never seen before, whatever was stored under their names. ``save_change`` stores what
-    became known of them, unless a name has come to mean another task since. ``add_transition`` leaves alone what is
-    stored already.
+    became known of them, unless a name has come to mean another task since. ``add_transition`` and ``add_run`` leave
+    alone what is stored already.
     """
 
     begin_anew: Insert
     save_change: Insert
     add_transition: Insert
+    add_run: Insert
 
 
 def inserts(insert: Callable[[Table], Insert]) -> Inserts:
@@ -49,6 +50,7 @@ def inserts(insert: Callable[[Table], Insert]) -> Inserts:
             where=and_(*(tasks.c[name] == change.excluded[name] for name in IDENTITY)),
         ),
         insert(transitions).on_conflict_do_nothing(index_elements=[transitions.c.transition_id]),
+        insert(runs).on_conflict_do_nothing(index_elements=[runs.c.transition_id]),
     )
 
 
@@ -76,6 +78,15 @@ def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:
     return page
 
 
+def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
+    """The newest ``limit`` runs of each of ``families``, oldest first."""
+    newness = runs.c.ended_at.desc(), runs.c.transition_id.desc()
+    rank = func.row_number().over(partition_by=runs.c.family, order_by=newness).label("rank")
+    ranked = select(runs.c.transition_id, rank).where(runs.c.family.in_(families)).subquery()
+    page = select(runs).join(ranked, ranked.c.transition_id == runs.c.transition_id).where(ranked.c.rank <= limit)
+    return page.order_by(runs.c.ended_at, runs.c.transition_id)
+
+
 def forget_transitions(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the transitions told and older than ``before``."""
     old = select(transitions.c.seq).where(transitions.c.at < before, transitions.c.told_at.is_not(None))
@@ -86,3 +97,9 @@ def forget_tasks(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the tasks that nobody watches since before ``before``."""
     old = select(tasks.c.name).where(tasks.c.unwatched_at < before).limit(limit)
     return delete(tasks).where(tasks.c.name.in_(old))
+
+
+def forget_runs(before: float, limit: int) -> Delete:
+    """Deletes ``limit`` of the runs that ended before ``before``."""
+    old = select(runs.c.transition_id).where(runs.c.ended_at < before).order_by(runs.c.ended_at).limit(limit)
+    return delete(runs).where(runs.c.transition_id.in_(old))

@@ -217,8 +217,8 @@ tasks:
         "poller.yaml:7: include[0]: 5, text is allowed (quote it)",
         "poller.yaml:7: include[2]: 'nope.yaml' does not exist, a file or a pattern like watchlist.d/*.yaml is allowed",
         "poller.yaml:9: tasks[0].operation: 'o', another is allowed",
-        "poller.yaml:11: tasks[2].nope: unknown key, one of follow, labels, name, operation, params, provider, schedule"
-        " is allowed",
+        "poller.yaml:11: tasks[2].nope: unknown key, one of family, follow, labels, name, operation, params, provider,"
+        " schedule is allowed",
         "poller.yaml:11: tasks[2].provider: 's', one of p, q, r is allowed",
         "watch/a.yaml:3: tasks[1].name: 'own', a name of its own is allowed; poller.yaml:9 has this one",
         "watch/b.yaml:1: something that is not YAML, a value is expected here",
@@ -354,7 +354,7 @@ CONTRACT = {
     },
     "CredentialEndpoints": {"sts", "metadata", "iam"},
     "TlsClient": {"ca_file", "cert_file", "key_file", "server_name", "min_version"},
-    "WrittenEntry": {"name", "provider", "operation", "params", "labels", "follow", "schedule"},
+    "WrittenEntry": {"name", "provider", "operation", "params", "labels", "family", "follow", "schedule"},
 }  # fmt: skip
 
 

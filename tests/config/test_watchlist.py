@@ -46,7 +46,7 @@ def mistakes_in(raw: object) -> list[str]:
 
 def test_an_entry_is_merged_with_what_holds_above_it() -> None:
     raw = task(params={"app": "own", "generation": 3}, labels={"team": "ads"}, follow=True, schedule={"max": "1m"})
-    assert entry(raw) == Entry(
+    assert entry({**raw, "family": "trainings"}) == Entry(
         name="a",
         provider="p",
         operation="o",
@@ -55,6 +55,7 @@ def test_an_entry_is_merged_with_what_holds_above_it() -> None:
         policy=Policy(initial=1, max=60),
         follow=True,
         source="file",
+        family="trainings",
     )
 
 
@@ -72,7 +73,7 @@ def test_values_are_text_as_they_were_written() -> None:
 def test_equal_things_are_one_object() -> None:
     reader = EntryReader(SETTINGS)
     raw = [task(f"{n}", params={"x": f"{n % 1}y"}, labels={"team": "a" * 3}, schedule={"max": "9m"}) for n in range(2)]
-    one, two = (reader.read(item, "file") for item in raw)
+    one, two = (reader.read({**item, "family": "b" * 3}, "file") for item in raw)
     assert isinstance(one, Entry)
     assert isinstance(two, Entry)
     assert one.policy is two.policy
@@ -80,6 +81,7 @@ def test_equal_things_are_one_object() -> None:
     assert (one.provider is two.provider, one.operation is two.operation) == (True, True)
     assert all(mine is other for mine, other in zip(one.params, two.params, strict=True))
     assert one.params["x"] is two.params["x"]
+    assert one.family is two.family
 
 
 def test_every_mistake_of_a_task_is_told() -> None:
@@ -90,7 +92,7 @@ def test_every_mistake_of_a_task_is_told() -> None:
         "params.x: nothing, a single value (text, a number, true or false) is allowed",
         "params['']: '', text that is not empty, without control characters, is allowed",
         "schedule.growth: 0.5, at least 1.0 is allowed",
-        "folow: unknown key, one of follow, labels, name, operation, params, provider, schedule is allowed"
+        "folow: unknown key, one of family, follow, labels, name, operation, params, provider, schedule is allowed"
         " (did you mean 'follow'?)",
         "provider: 'pp', one of p, q is allowed (did you mean 'p'?)",
     ]
@@ -105,6 +107,12 @@ def test_names_of_every_allowed_sort(name: str) -> None:
 def test_other_names_are_refused(name: object) -> None:
     (mistake,) = mistakes_in({**task(), "name": name})
     assert mistake.startswith("name: ")
+
+
+@pytest.mark.parametrize("family", ["", "a b", "a?b=c", "x" * 201, 5, ["a"], None])
+def test_a_family_is_a_name(family: object) -> None:
+    (mistake,) = mistakes_in(task(family=family))
+    assert mistake.startswith("family: ")
 
 
 def test_a_contradiction_is_told_below_the_task() -> None:
@@ -312,7 +320,7 @@ def test_a_diff_tells_what_to_do() -> None:
     new = [
         Entry("new", "p", "o"),
         Entry("other", "p", "o2"),
-        Entry("relabelled", "p", "o", labels={"a": "b"}),
+        Entry("relabelled", "p", "o", labels={"a": "b"}, family="f"),
         Entry("moved", "p", "o", {"x": "2"}),
         Entry("same", "p", "o", {"x": "1"}),
     ]

@@ -3,9 +3,12 @@
 from hypothesis import strategies as st
 
 from poller.domain.events import Transition
+from poller.domain.family import Run
 from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.progress import Mark
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
+from poller.protocols import FinishedRun
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 """Every text that every database stores."""
@@ -25,6 +28,7 @@ entries = st.builds(
     policy=st.builds(Policy, initial=numbers, deadline=numbers, missing_polls=counts, adaptive=st.booleans()),
     follow=st.booleans(),
     source=texts,
+    family=st.none() | texts,
 )
 
 statuses = st.builds(
@@ -47,6 +51,7 @@ statuses = st.builds(
     overdue=st.booleans(),
     stalled=st.booleans(),
     unreachable=st.booleans(),
+    late=st.booleans(),
     awaited_since=st.none() | numbers,
 )
 
@@ -86,6 +91,10 @@ transitions = st.builds(
     initial=st.booleans(),
     labels=st.none() | mappings,
 )
+
+runs = st.builds(Run, numbers, st.lists(st.builds(Mark, numbers, numbers), max_size=3).map(tuple))
+
+finished_runs = st.builds(FinishedRun, texts, texts, numbers, runs)
 
 
 def several(strategy: st.SearchStrategy[Task]) -> st.SearchStrategy[list[Task]]:

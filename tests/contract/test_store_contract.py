@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import anyio
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from poller.domain.errors import StoreError
 from poller.domain.events import Transition
+from poller.domain.family import Run
+from poller.domain.forecast import MOST_RUNS
 from poller.domain.lifecycle import advance, begin
 from poller.domain.observation import Observation, Outcome, Subtasks
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Task
-from poller.protocols import Batch, Change, Pulse, Saved, Store
+from poller.protocols import Batch, Change, FinishedRun, Pulse, Saved, Store
 from tests.contract import anything
 from tests.contract.conftest import StoreFactory
 
@@ -110,7 +113,9 @@ async def test_what_no_database_stores_is_replaced_and_never_an_error(store: Sto
     watched = entry(params={"id": bad}, labels={"team": bad}, source=bad)
     status = replace(begin(watched, T0).status, message=bad, run_id=bad, subtasks=Subtasks(1, 0, (bad,)))
     transition = replace(told_by(ended()), message=bad, raw_status=bad, labels={"team": bad}, request_id=bad)
-    await store.commit(Batch(T0, [Change(Task(watched, status), transition)]))
+    run = FinishedRun(bad, bad, T0, Run(5.0))
+    await store.commit(Batch(T0, [Change(Task(watched, status), transition)], runs=[run]))
+    assert await store.runs([good]) == {good: [run.run]}
     (stored,) = (await known(store, [watched])).values()
     assert (stored.status.message, stored.status.run_id) == (good, good)
     (read,) = await all_transitions(store)
@@ -186,9 +191,10 @@ async def test_another_task_under_an_old_name_begins_anew(store: Store, other: E
         entry(policy=Policy(deadline=5.0)),
         entry(follow=True),
         entry(source="api"),
+        entry(family="trainings"),
         entry(params={"generation": "1"}),
     ],
-    ids=["labels", "policy", "follow", "source", "equal parameters"],
+    ids=["labels", "policy", "follow", "source", "family", "equal parameters"],
 )
 async def test_other_changes_of_an_entry_keep_what_is_known(store: Store, other: Entry) -> None:
     """Another provider, operation or parameter makes another task; nothing else does."""
@@ -336,6 +342,90 @@ async def test_a_transition_can_be_marked_in_the_commit_that_stores_it(store: St
     assert await all_transitions(store) == [change.transition]
 
 
+# Finished runs
+
+
+def finished(number: int, family: str = "trainings", at: float | None = None) -> FinishedRun:
+    """A run that took so many seconds, and ended ``at`` or as many seconds after the start."""
+    return FinishedRun(f"{family} {number}", family, T0 + number if at is None else at, Run(float(number)))
+
+
+async def durations(store: Store, *families: str) -> dict[str, list[float]]:
+    """How long the runs took that are given back of each of ``families``."""
+    return {family: [run.duration for run in runs] for family, runs in (await store.runs(families)).items()}
+
+
+@searching
+@given(made=st.lists(anything.finished_runs, max_size=6, unique_by=lambda it: it.transition_id), salt=st.uuids())
+async def test_a_run_comes_back_exactly_as_it_was_committed(store: Store, made: list[FinishedRun], salt: UUID) -> None:
+    """Duration and marks, to the last bit, under its own family alone."""
+    new = [replace(it, transition_id=f"{salt} {it.transition_id}", family=f"{salt} {it.family}") for it in made]
+    await store.commit(Batch(T0, runs=new))
+    kept = sorted(new, key=lambda it: (it.ended_at, it.transition_id.encode()))
+    families = {it.family: [each.run for each in kept if each.family == it.family] for it in kept}
+    assert await store.runs(families.keys() | {"nobody's"}) == families
+
+
+async def test_runs_are_given_oldest_first_by_their_ends(store: Store) -> None:
+    """In whatever order they were committed, and those of families not asked for are left."""
+    await store.commit(Batch(T0, runs=[finished(3), finished(1), finished(7, "others")]))
+    await store.commit(Batch(T0, runs=[finished(2), finished(4, "imports"), finished(9, at=T0)]))
+    assert await durations(store, "imports", "trainings") == {"imports": [4], "trainings": [9, 1, 2, 3]}
+    assert await durations(store) == {}
+
+
+async def test_a_run_is_stored_once_however_often_it_is_committed(store: Store) -> None:
+    """Neither a commit tried again nor one batch counts it twice, nor changes it."""
+    await store.commit(Batch(T0, runs=[finished(1), finished(1)]))
+    await store.commit(Batch(T0, runs=[replace(finished(1), run=Run(99.0)), finished(2)]))
+    assert await durations(store, "trainings") == {"trainings": [1, 2]}
+
+
+async def test_of_a_family_only_the_newest_runs_are_given(store: Store) -> None:
+    """Each family's own, whatever others have, and runs that ended at once count too."""
+    many = [finished(number) for number in range(1, MOST_RUNS + 8)]
+    at_once = [replace(finished(number, "at once"), ended_at=T0) for number in range(MOST_RUNS + 3)]
+    await store.commit(Batch(T0, runs=[*many, *at_once, finished(5, "few")]))
+    found = await durations(store, "few", "trainings", "at once")
+    assert found["trainings"] == [float(number) for number in range(8, MOST_RUNS + 8)]
+    assert (found["few"], len(found["at once"])) == ([5], MOST_RUNS)
+
+
+async def test_however_many_families_are_asked_for_all_come(store: Store) -> None:
+    """More than fit into one question."""
+    await store.commit(Batch(T0, runs=[finished(number, f"job-{number}") for number in range(1, 1302)]))
+    found = await durations(store, *(f"job-{number}" for number in range(1, 2000)))
+    assert found == {f"job-{number}": [number] for number in range(1, 1302)}
+
+
+async def test_a_run_is_in_with_its_transition_or_neither_is(store: Store) -> None:
+    """One transaction has both."""
+    broken = replace(finished(2), ended_at=None)  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        await store.commit(Batch(T0, [ended()], runs=[finished(1), broken]))
+    assert (await store.untold(), await durations(store, "trainings")) == ([], {})
+    await store.commit(Batch(T0, [ended()], runs=[finished(1)]))
+    assert (len(await store.untold()), await durations(store, "trainings")) == (1, {"trainings": [1]})
+
+
+async def test_old_runs_are_forgotten(store: Store) -> None:
+    """Those that ended before, and they are counted."""
+    await store.commit(Batch(T0, runs=[finished(number) for number in range(1, 5)]))
+    assert await store.prune(T0 + 3) == 2
+    assert await durations(store, "trainings") == {"trainings": [3, 4]}
+    assert await store.prune(T0 + 3) == 0
+
+
+async def test_runs_outlive_the_program_and_their_tasks(lasting_factory: StoreFactory) -> None:
+    """Those of a task that is watched no more teach the next one of its family."""
+    store = await lasting_factory.start()
+    await store.watch([entry()], T0)
+    await store.commit(Batch(T0, [ended()], runs=[finished(1)]))
+    await store.watch([], T0 + 1)
+    store = await lasting_factory.start()
+    assert await durations(store, "trainings") == {"trainings": [1]}
+
+
 # Pages
 
 
@@ -418,7 +508,7 @@ async def test_a_store_that_is_not_open_says_so(store_factory: StoreFactory) -> 
     """Before it is opened, and after it was closed."""
     store = await store_factory.start()
     await store_factory.close()
-    for call in (store.watch([], T0), store.commit(Batch(T0, [ended()])), store.untold(), store.transitions()):
+    for call in (store.watch([], T0), store.commit(Batch(T0, [ended()])), store.untold(), store.runs(["a"])):
         with pytest.raises(StoreError, match="is not open"):
             await call
 

@@ -271,6 +271,25 @@ class TestCompiled:
         assert operation.optional == ("zone", "space")
         assert operation.query["limit"] == "5"
 
+    @pytest.mark.parametrize(
+        ("path", "written", "changing"),
+        [
+            ("/{project}/jobs/{id}", None, ("id",)),
+            ("/{project}/jobs/{id}/", None, ("id",)),
+            ("/jobs/{id}-{part}:status", None, ("id", "part")),
+            ("/{project}/jobs/{id}/status", None, ()),
+            ("/jobs", None, ()),
+            ("/{project}/jobs/{id}/status", ["id"], ("id",)),
+            ("/{project}/jobs/{id}", [], ()),
+            ("/{project}/jobs/{id}", ["id", "zone"], ("id", "zone")),
+        ],
+    )
+    def test_parameters_that_change_from_run_to_run(
+        self, path: str, written: list[str] | None, changing: tuple[str, ...]
+    ) -> None:
+        """Those that the spec names, of whatever sort; else those in the last segment of the path."""
+        assert compiled(path=path, query={"zone": "{zone}"}, run_params=written).run_params == changing
+
     def test_parameters_of_a_body(self) -> None:
         """Those in a body are optional, however deep they stand; a body is JSON unless a header says otherwise."""
         body = {"job": {"id": "{id}", "zones": ["{zone}", {"x": "{deep}"}], "n": 1.50}}

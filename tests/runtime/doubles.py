@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -12,11 +12,13 @@ from poller.config.watchlist import diff
 from poller.domain.circuit import Pauses
 from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange, Transition
+from poller.domain.family import Run
+from poller.domain.forecast import MOST_RUNS
 from poller.domain.observation import Observation, Outcome
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
-from poller.protocols import Batch, Emitter, Saved, TransitionPage
+from poller.protocols import Batch, Emitter, FinishedRun, Saved, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
@@ -88,6 +90,9 @@ class ScriptedProvider:
             self.in_flight -= 1
         return replace(seen, credentials_version=version) if seen.outcome is Outcome.UNAUTHORIZED else seen
 
+    def family(self, entry: Entry) -> str:
+        return entry.family or f"{entry.provider}/{entry.operation}"
+
     def job(self, entry: Entry) -> Job | None:
         return self.startable
 
@@ -125,6 +130,7 @@ class MemoryStore:
     told: set[str] = field(default_factory=set)
     batches: list[Batch] = field(default_factory=list)
     failing: bool = False
+    finished: dict[str, FinishedRun] = field(default_factory=dict)
 
     async def open(self) -> None: ...
 
@@ -140,9 +146,17 @@ class MemoryStore:
         known = {t.transition_id for t in self.stored}
         self.stored += [c.transition for c in batch.changes if c.transition and c.transition.transition_id not in known]
         self.told.update(batch.told)
+        self.finished = {run.transition_id: run for run in batch.runs} | self.finished
+
+    async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
+        ended = sorted(self.finished.values(), key=lambda it: (it.ended_at, it.transition_id))
+        found = {family: [it.run for it in ended if it.family == family][-MOST_RUNS:] for family in families}
+        return {family: runs for family, runs in found.items() if runs}
 
     async def prune(self, before: float) -> int:
-        return 0
+        kept = {key: run for key, run in self.finished.items() if run.ended_at >= before}
+        forgotten, self.finished = len(self.finished) - len(kept), kept
+        return forgotten
 
     async def untold(self) -> Sequence[Transition]:
         return [t for t in self.stored if t.transition_id not in self.told]

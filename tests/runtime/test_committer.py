@@ -7,8 +7,10 @@ import pytest
 import structlog
 
 from poller.domain.events import Transition
-from poller.domain.lifecycle import advance, begin
+from poller.domain.family import Run
+from poller.domain.lifecycle import Step, advance, begin
 from poller.domain.task import Task
+from poller.protocols import FinishedRun
 from poller.runtime.committer import Committer
 from tests.runtime.doubles import RUNNING, START, SUCCEEDED, Listener, MemoryStore, clock, entry
 
@@ -77,6 +79,45 @@ async def test_while_the_store_fails_nothing_is_told_and_nothing_lost() -> None:
     await committing
     assert [t.target for t in desk.listener.transitions] == ["running", "succeeded"]
     assert desk.events() == ["store.failing", "store.recovered"]
+
+
+def ending(task: Task) -> tuple[Step, FinishedRun]:
+    """The end of ``task``, and the run that ended by it."""
+    step = advance(task, SUCCEEDED, START)
+    assert step.transition is not None
+    return step, FinishedRun(step.transition.transition_id, "jobs", START, Run(5.0))
+
+
+async def test_a_run_that_ended_is_committed_with_its_transition() -> None:
+    """In one batch, and once."""
+    desk = Desk()
+    step, finished = ending(begin(entry("a"), START))
+    desk.committer.submit(step, finished)
+    desk.move(begin(entry("b"), START), RUNNING)
+    await desk.run(5)
+    assert [([c.transition for c in batch.changes], batch.runs) for batch in desk.store.batches if batch.runs] == [
+        ([step.transition, *(t for t in desk.store.stored if t.task == "b")], [finished])
+    ]
+    assert await desk.store.runs(["jobs"]) == {"jobs": [finished.run]}
+
+
+async def test_no_run_is_lost_while_the_store_fails() -> None:
+    """Each comes with its transition once the store works again, oldest first, also those that came meanwhile."""
+    desk = Desk()
+    desk.store.failing = True
+    ends = [ending(begin(entry(name), START)) for name in "ab"]
+    committing = asyncio.create_task(desk.committer.run())
+    for step, finished in ends:
+        desk.committer.submit(step, finished)
+        await asyncio.sleep(30)
+    assert desk.store.batches == []
+    desk.store.failing = False
+    await asyncio.sleep(30)
+    desk.committer.stop()
+    await committing
+    (batch,) = [batch for batch in desk.store.batches if batch.runs]
+    assert list(batch.runs) == [finished for _, finished in ends]
+    assert [change.transition for change in batch.changes] == [step.transition for step, _ in ends]
 
 
 async def test_of_a_task_that_waits_only_the_latest_state_is_kept() -> None:

@@ -1,6 +1,7 @@
 """A lane: one connection's queue, pace, slots and pauses."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -484,3 +485,13 @@ async def test_a_retired_lane_sends_nothing_more_beside_polls() -> None:
     assert (await under_way)[1] is RUNNING
     assert {(await each)[1].outcome for each in late} == {Outcome.UNREACHABLE}
     assert provider.closed
+
+
+async def test_a_family_is_for_the_connection_to_tell() -> None:
+    """It knows the operation."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry("a")])
+    (watch,) = house.scheduler.tasks()
+    lane = watch.lane
+    assert lane.family(replace(entry("a"), family="jobs")) == "jobs"
+    assert lane.family(entry("a")) == provider.family(entry("a"))

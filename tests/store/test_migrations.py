@@ -91,13 +91,18 @@ async def test_the_store_of_an_older_version_is_migrated(tmp_path: Path, monkeyp
     assert len(migrated_stores) == 1
 
 
-async def test_what_an_older_version_stored_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task of the first schema comes back as it was, awaiting nothing."""
+@pytest.mark.parametrize(
+    ("revision", "later"), [("0001", {"awaited_since", "late", "family"}), ("0002", {"late", "family"})]
+)
+async def test_what_an_older_version_stored_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str, later: set[str]
+) -> None:
+    """A task comes back as it was, awaiting nothing, of no family of its own and not late; no run has ended yet."""
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "HEAD", "0001")
+        patch.setattr(migrations, "HEAD", revision)
         file = await migrated(tmp_path / "poller.db")
     task = batch_of("job-1").changes[0].task
-    values = {name: value for name, value in task_values(task, 5.0).items() if name != "awaited_since"}
+    values = {name: value for name, value in task_values(task, 5.0).items() if name not in later}
     with closing(sqlite3.connect(file)) as connection:
         names = ", ".join(values)
         places = ", ".join("?" * len(values))
@@ -105,7 +110,9 @@ async def test_what_an_older_version_stored_is_kept(tmp_path: Path, monkeypatch:
         connection.commit()
     store = open_store(f"sqlite:///{file}")
     await store.open()
+    assert await store.watchlist() == [task.entry]
     known = await store.watch([task.entry], 6.0)
+    assert await store.runs(["studio/system-task"]) == {}
     await store.close()
     assert known[task.entry.name].status == task.status
 

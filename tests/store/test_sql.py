@@ -31,7 +31,7 @@ async def test_the_watchlist_comes_back_as_it_was(tmp_path: Path) -> None:
     """With everything that tells what to watch and how, by name, also while a daemon works on the store."""
     given = [
         replace(entry("b"), source="api", labels={"team": "ads"}, policy=Policy(deadline=1800.0), follow=True),
-        replace(entry("a"), source="api", policy=Policy(adaptive=False, missing_polls=7)),
+        replace(entry("a"), source="api", family="imports", policy=Policy(adaptive=False, missing_polls=7)),
     ]
     url = f"sqlite:///{tmp_path}/poller.db"
     assert await open_store(url).watchlist() == []
@@ -47,7 +47,7 @@ async def test_the_watchlist_comes_back_as_it_was(tmp_path: Path) -> None:
 async def test_an_entry_that_changed_is_stored_as_it_is_now(tmp_path: Path) -> None:
     """Also when it was away meanwhile."""
     store = await opened(f"sqlite:///{tmp_path}/poller.db")
-    now = replace(entry("a"), labels={"team": "ads"}, policy=Policy(deadline=9.0), follow=True)
+    now = replace(entry("a"), labels={"team": "ads"}, policy=Policy(deadline=9.0), follow=True, family="imports")
     await store.watch([entry("a"), entry("b")], T0)
     await store.watch([now], T0 + 1)
     await store.watch([now, replace(now, name="b", params={"task_id": "b"})], T0 + 2)
@@ -127,6 +127,12 @@ async def test_pages_go_on_over_what_was_pruned() -> None:
         ("SELECT * FROM transitions WHERE told_at IS NULL ORDER BY seq", "ix_transitions_untold"),
         ("SELECT * FROM transitions WHERE task = 'a' AND seq < 9 ORDER BY seq DESC LIMIT 9", "ix_transitions_task_seq"),
         ("SELECT seq FROM transitions WHERE at < 9 AND told_at IS NOT NULL ORDER BY at LIMIT 9", "ix_transitions_at"),
+        (
+            "SELECT transition_id, row_number() OVER (PARTITION BY family ORDER BY ended_at DESC, transition_id DESC)"
+            " FROM runs WHERE family IN ('a', 'b')",
+            "COVERING INDEX ix_runs_family_ended_at",
+        ),
+        ("SELECT transition_id FROM runs WHERE ended_at < 9 ORDER BY ended_at LIMIT 9", "ix_runs_ended_at"),
     ],
 )
 async def test_what_is_asked_often_is_found_by_an_index(tmp_path: Path, query: str, index: str) -> None:

@@ -1,6 +1,6 @@
 """A store of made-up transitions, and the app around it."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from poller.domain.errors import PollerError, StoreError
 from poller.domain.events import Transition
+from poller.domain.family import Run
 from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.protocols import Batch, Saved, TransitionPage
@@ -43,6 +44,9 @@ class FakeStore:
         return {}
 
     async def commit(self, batch: Batch) -> None: ...
+
+    async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
+        return {}
 
     async def prune(self, before: float) -> int:
         return 0

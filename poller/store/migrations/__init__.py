@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VERSION_TABLE = "poller_schema"
 """Where a store keeps the revision it is at. Of our own name, so that another program's is never taken for it."""
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that `poller.store.schema` describes."""
 
 
