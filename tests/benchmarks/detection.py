@@ -24,8 +24,8 @@ ABOUT = "how soon an end is noticed with how many requests, compared with the sc
 
 _LEAST_HISTORY = 10
 """Finished runs from which on there is an optimum to be compared with."""
-_ROUNDS = 12
-_CLOSE = 0.993
+_ROUNDS = 9
+_CLOSE = 0.985
 """Share of the requests allowed that is near enough."""
 _STEP = 2.0
 _HEAD = f"{'requests':>10}{'delay s':>10}{'p95':>8}"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poller.domain.cadence import backoff, first_delay, next_delay
+from poller.domain.backoff import backoff
+from poller.domain.cadence import first_delay, next_delay
 from poller.domain.lifecycle import begin
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import State

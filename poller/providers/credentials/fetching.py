@@ -20,7 +20,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.cadence import backoff
+from poller.domain.backoff import backoff
 from poller.domain.moments import rfc3339
 from poller.protocols import Clock
 from poller.providers.credentials.forms import Credentials
