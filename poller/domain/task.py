@@ -76,6 +76,7 @@ class Status:
     overdue: bool = False
     stalled: bool = False
     unreachable: bool = False
+    late: bool = False
     awaited_since: float | None = None
 
     @property

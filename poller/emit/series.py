@@ -132,6 +132,7 @@ FAMILIES = (
     _flag("poller_task_overdue", "Whether it is past its deadline.", lambda task: task.status.overdue),
     _flag("poller_task_stalled", "Whether its progress has stopped moving.", lambda task: task.status.stalled),
     _flag("poller_task_unreachable", "Whether nothing answers about it.", lambda task: task.status.unreachable),
+    _flag("poller_task_late", "Whether nearly all earlier runs had ended by now.", lambda task: task.status.late),
     TaskFamily("poller_task", "info", "The task's own labels.", _info),
 )
 """Every family of single tasks."""
