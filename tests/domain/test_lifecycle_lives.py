@@ -128,7 +128,7 @@ def deserved(ledger: Ledger, lived: Lived) -> str:
 @THOROUGHLY
 @given(lives)
 def test_flags_stand_exactly_while_their_reason_does(life: list[Lived]) -> None:
-    """Overdue, stalled, unreachable and late rise and clear by themselves, each by its own rule, whatever else goes on."""
+    """Each rises and clears by itself, by its own rule, whatever else goes on."""
     ledger = Ledger()
     for lived in life:
         ledger.book(lived)
