@@ -34,7 +34,7 @@ from poller.runtime import filewatch
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
-from poller.runtime.following import Audience, Following
+from poller.runtime.following import Audience, Enough, Following
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
@@ -376,6 +376,28 @@ async def start_and_follow(
         group.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def wait_for(
+    loaded: Loaded,
+    names: Iterable[str],
+    audience: Audience,
+    logger: Logger,
+    enough: Enough = all,
+    env: Mapping[str, str] = os.environ,
+) -> None:
+    """Follows the tasks in ``names``, without a daemon and without a store, until all or any of them have ended."""
+    clock = LoopClock()
+    following = Following(audience, clock, random.random, logger)
+    entries = [loaded.entries[name] for name in names]
+    bindings = bind(loaded, env)
+    providers = dict.fromkeys(entry.provider for entry in entries)
+    lanes = [_open_lane(bindings[name], loaded, following.scheduler, clock, logger) for name in providers]
+    following.watch(entries, lanes)
+    async with anyio.create_task_group() as group:
+        group.start_soon(following.scheduler.run)
+        await following.follow(enough)
+        group.cancel_scope.cancel()
 
 
 def _turn_to_run(following: Following, entry: Entry, start: Start) -> None:

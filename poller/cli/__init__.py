@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli import demo, inspect, kinds, run, simulate, start
+from poller.cli import demo, inspect, kinds, run, simulate, start, wait
 from poller.domain.errors import ConfigError, PollerError
 
 
@@ -28,6 +28,7 @@ for register in (
     inspect.register,
     kinds.register,
     start.register,
+    wait.register,
     simulate.register,
     demo.register,
 ):

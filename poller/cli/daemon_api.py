@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from yarl import URL
 from poller.config.settings import Web
 from poller.config.values import Address, UnixAddress
 from poller.config.webfile import read_web_file
-from poller.domain.errors import ConfigError, PollerError
+from poller.domain.errors import ConfigError, NoDaemonError, NoSuchTaskError, PollerError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _START_TIMEOUT = aiohttp.ClientTimeout(total=180)
 """A start may take several requests to the provider, and looks in between."""
+_FOREIGN = (aiohttp.ClientError, TimeoutError, ValueError)
+"""What may go wrong on the way, as others call it."""
+_FEW = 10
+"""As many tasks are asked for one by one; more of them are looked up in the list of all."""
 _UNIX = "unix:"
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
@@ -111,22 +116,29 @@ async def fetch_tasks(access: Access) -> list[dict[str, Any]]:
 
     PollerError when it cannot be asked.
     """
-    tasks: list[dict[str, Any]] = []
-    query = {"limit": "1000"}
-    url = access.url / "api/v1/tasks"
     async with _session(access) as session:
-        while True:
-            page = await _get(session, url, query)
-            tasks += page["tasks"]
-            if page["next_cursor"] is None:
-                return tasks
-            query["cursor"] = page["next_cursor"]
+        return await _list(session, access)
 
 
-async def fetch_task(access: Access, name: str) -> dict[str, Any]:
-    """One task of a daemon. PollerError when there is none of that name, or the daemon cannot be asked."""
+async def fetch_some(access: Access, names: Collection[str]) -> list[dict[str, Any]]:
+    """The tasks of a daemon that bear these ``names``, in their order.
+
+    NoDaemonError when it does not answer, or has not loaded its watchlist yet; NoSuchTaskError for a name that it does
+    not know; PollerError when it refuses.
+    """
     async with _session(access) as session:
-        return await _get(session, _task_url(access, name), {})
+        await _check_ready(session, access)
+        listed = await _list(session, access) if len(names) > _FEW else []
+        known = {task["name"]: task for task in listed}
+        # The list leaves out what ended long ago.
+        return [known.get(name) or await _fetch(session, access, name) for name in names]
+
+
+async def fetch_names(access: Access) -> list[str]:
+    """The names of every task of a daemon. Raises what `fetch_some` does."""
+    async with _session(access) as session:
+        await _check_ready(session, access)
+        return [task["name"] for task in await _list(session, access)]
 
 
 async def start_task(access: Access, name: str) -> dict[str, Any]:
@@ -136,12 +148,44 @@ async def start_task(access: Access, name: str) -> dict[str, Any]:
         try:
             async with session.post(url) as response:
                 told: dict[str, Any] = await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PollerError(_explained(url, error)) from None
+        except _FOREIGN as error:
+            raise _explained(url, error) from None
     if response.ok:
         return told
     advice = "; give the daemon's web.api_token in POLLER_TOKEN or --token-file" if response.status == 401 else ""
     raise PollerError(f"{told['error']['message']}{advice}")
+
+
+async def _list(session: aiohttp.ClientSession, access: Access) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = []
+    query = {"limit": "1000"}
+    while True:
+        page = await _get(session, access.url / "api/v1/tasks", query)
+        tasks += page["tasks"]
+        if page["next_cursor"] is None:
+            return tasks
+        query["cursor"] = page["next_cursor"]
+
+
+async def _fetch(session: aiohttp.ClientSession, access: Access, name: str) -> dict[str, Any]:
+    url = _task_url(access, name)
+    try:
+        async with session.get(url) as response:
+            if response.status == 404:
+                raise NoSuchTaskError(name)
+            return await _json(response)
+    except _FOREIGN as error:
+        raise _explained(url, error) from None
+
+
+async def _check_ready(session: aiohttp.ClientSession, access: Access) -> None:
+    """Whoever asks too soon would be told that there are no tasks."""
+    url = access.url / "-/ready"
+    try:
+        async with session.get(url) as response:
+            response.raise_for_status()
+    except _FOREIGN as error:
+        raise _explained(url, error) from None
 
 
 def _task_url(access: Access, name: str, what: str = "") -> URL:
@@ -157,20 +201,27 @@ def _session(access: Access, timeout: aiohttp.ClientTimeout = _TIMEOUT) -> aioht
 async def _get(session: aiohttp.ClientSession, url: URL, query: dict[str, str]) -> dict[str, Any]:
     try:
         async with session.get(url, params=query) as response:
-            response.raise_for_status()
-            page: dict[str, Any] = await response.json()
-            return page
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise PollerError(_explained(url, error)) from None
+            return await _json(response)
+    except _FOREIGN as error:
+        raise _explained(url, error) from None
 
 
-def _explained(url: URL, error: Exception) -> str:
+async def _json(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    response.raise_for_status()
+    page: dict[str, Any] = await response.json()
+    return page
+
+
+def _explained(url: URL, error: Exception) -> PollerError:
     if isinstance(error, aiohttp.ClientResponseError) and error.status == 401:
-        return f"{url}: a login is needed, or this one is wrong; give --user NAME:PASSWORD, or set POLLER_USER"
+        advice = "give --user NAME:PASSWORD, or set POLLER_USER"
+        return PollerError(f"{url}: a login is needed, or this one is wrong; {advice}")
     if isinstance(error, aiohttp.ClientResponseError) and error.status == 404:
-        return f"{url}: the daemon knows no such task, or it is not the daemon that answers there"
+        return PollerError(f"{url}: it is not the daemon that answers there; is --url its address?")
+    if isinstance(error, aiohttp.ClientResponseError) and error.status == 503:
+        return NoDaemonError(f"the daemon at {url.with_path('/')} is not ready: it is starting, or ending")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         advice = "give its authority with --ca FILE, and with --url the name that it was made for; or --insecure"
-        return f"{url}: the daemon's certificate is not trusted: {error.certificate_error}; {advice}"
+        return PollerError(f"{url}: the daemon's certificate is not trusted: {error.certificate_error}; {advice}")
     reason = str(error) or type(error).__name__
-    return f"no daemon answers at {url}: {reason}; is it running, and is --url its address?"
+    return NoDaemonError(f"no daemon answers at {url}: {reason}; is it running, and is --url its address?")

@@ -1,7 +1,6 @@
 """`poller start`: starts the job behind a task, and follows it."""
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,8 @@ import typer
 
 from poller.app import load_config, start_and_follow
 from poller.cli.daemon_api import Access, start_task
-from poller.cli.following import INTERRUPTED, TIMED_OUT, Show, follow_daemon, within
-from poller.cli.options import AsJson, duration, run_async
-from poller.domain.durations import format_duration
+from poller.cli.following import Show, follow_daemon, run_to_the_end
+from poller.cli.options import AsJson, duration
 from poller.domain.errors import NoSuchTaskError, PollerError
 from poller.emit.logs import configure_logging
 
@@ -61,22 +59,9 @@ def start(
             work = _alone(config, name, show)
         else:
             raise typer.BadParameter("missing, this or --url is needed", param_hint="'-c' / '--config'")
-        in_time = _run(name, timeout, work)
-    if not in_time:
-        raise typer.Exit(TIMED_OUT)
+        run_to_the_end(work, timeout, lambda: [name])
     if not show.all_succeeded:
         raise typer.Exit(1)
-
-
-def _run(name: str, timeout: float | None, work: Callable[[], Awaitable[None]]) -> bool:
-    try:
-        if run_async(lambda: within(timeout, work)):
-            return True
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: not followed any longer; the job goes on\n")
-        raise typer.Exit(INTERRUPTED) from None
-    sys.stderr.write(f"{name}: not ended within {format_duration(timeout or 0)}; the job goes on\n")
-    return False
 
 
 def _alone(config: Path, name: str, show: Show) -> Callable[[], Awaitable[None]]:

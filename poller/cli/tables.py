@@ -13,9 +13,9 @@ from rich.text import Text
 from poller.config.loading import Loaded
 from poller.config.watchlist import Diff
 from poller.domain.durations import format_duration
-from poller.domain.moments import rfc3339
+from poller.domain.moments import foreseen, rfc3339
 from poller.domain.observation import Observation
-from poller.domain.state import State
+from poller.domain.state import Flag, State
 from poller.domain.task import Entry
 from poller.providers.binding import Binding
 from poller.providers.client import build_request
@@ -118,15 +118,16 @@ def print_observations(loaded: Loaded, seen: Mapping[str, Observation]) -> None:
 def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
     """The tasks of a daemon, as its API tells them."""
     print_table(
-        ("task", "provider", "state", "flags", "progress", "took", "polls", "message"),
+        ("task", "provider", "state", "flags", "progress", "took", "expected end", "polls", "message"),
         (
             (
                 task["name"],
                 task["provider"],
                 task["state"],
-                " ".join(flag for flag in ("overdue", "stalled", "unreachable") if task[flag]),
+                " ".join(flag for flag in Flag if task.get(flag)),
                 percent(task["progress"]),
                 _took(task),
+                expected_end(task, datetime.now(UTC)),
                 str(task["polls"]),
                 task["message"] or (task["last_failure"] or {}).get("message")
                 if task["consecutive_failures"]
@@ -225,6 +226,16 @@ def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:
 def percent(progress: float | None) -> str | None:
     """Progress for people."""
     return None if progress is None else f"{progress:g} %"
+
+
+def expected_end(task: Mapping[str, Any], now: datetime) -> str | None:
+    """When a task that the API tells of will probably end; None where nobody knows. An older daemon tells nothing."""
+    at, low_at, high_at = (_epoch(task.get(f"expected_end_{key}")) for key in ("at", "low_at", "high_at"))
+    return None if at is None else foreseen(at, low_at, high_at, now.timestamp())
+
+
+def _epoch(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
 def _request_line(entry: Entry, binding: Binding) -> str:

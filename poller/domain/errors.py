@@ -3,6 +3,7 @@
 PollerError                 what the user is told, exit status 1
 ├── ConfigError             mistakes in config, specs or watchlist, all of them at once; exit status 2
 ├── NoSuchTaskError         nothing of that name is watched
+├── NoDaemonError           a command got no answer from a running daemon; later it may
 ├── StartError              a job was not started, or nobody knows whether it was
 │   ├── UnstartableError    its provider cannot start such jobs
 │   └── StoppingError       not now: the daemon is about to end
@@ -48,6 +49,10 @@ class NoSuchTaskError(PollerError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no task {name!r} is known")
         self.name = name
+
+
+class NoDaemonError(PollerError):
+    """No daemon answers where a command looks for one, or not yet."""
 
 
 class StartError(PollerError):

@@ -18,6 +18,14 @@ A run is awaited from before it is asked to start (`await_run`) until it is seen
 (the same state, no other run id) does not begin it; after missing and expired, whose last end nobody knows, only an
 answer that tells no end does, or another run id. The wait ends without a move when the start was refused
 (`forget_run`) and after ``deadline``; and with missing and expired.
+
+Beside the state stand flags. Each clears itself when its reason is gone, and all but unreachable with an end:
+
+    flag           rises                                                     by
+    overdue        `deadline` after the run began                            a poll, or time alone
+    stalled        progress has moved before, but not for `stalled_after`    an answer
+    unreachable    no reply of any kind for `unreachable_after`              a poll, or time alone
+    late           the run is older than nearly all its family came to be    a poll, or time alone
 """
 
 import hashlib
@@ -70,19 +78,23 @@ def resume(entry: Entry, status: Status, contact: Contact, saved_at: float, now:
     return Task(entry, status, shifted)
 
 
-def advance(task: Task, observation: Observation, now: float) -> Step:
-    """What ``observation``, made at ``now``, makes of ``task``. A task that is over stays as it is."""
+def advance(task: Task, observation: Observation, now: float, late_age: float | None = None) -> Step:
+    """What ``observation``, made at ``now``, makes of ``task``. A task that is over stays as it is.
+
+    From the age of ``late_age`` seconds on its run is late for its family; None while nobody knows.
+    """
     if task.over:
         return Step(task)
     contact = _count(task.contact, observation, now)
     status = _conclude(task, contact, observation, now)
-    return _step(task, status, contact, observation, now)
+    return _step(task, status, contact, observation, now, late_age)
 
 
-def lapse(task: Task, now: float, held_since: float | None = None) -> Step:
+def lapse(task: Task, now: float, held_since: float | None = None, late_age: float | None = None) -> Step:
     """What the mere passing of time makes of ``task``.
 
     ``held_since``: since when a poll is due that its closed connection holds back, as silent as one that failed.
+    ``late_age`` is that of `advance`.
     """
     if task.over:
         return Step(task)
@@ -94,7 +106,7 @@ def lapse(task: Task, now: float, held_since: float | None = None) -> Step:
             unanswered_since=held_since if contact.unanswered_since is None else contact.unanswered_since,
         )
     status = _give_up(task, contact, now)
-    return _step(task, status, contact, None, now)
+    return _step(task, status, contact, None, now, late_age)
 
 
 def await_run(task: Task, now: float) -> Step:
@@ -111,7 +123,7 @@ def forget_run(task: Task) -> Step:
     return Step(replace(task, status=replace(task.status, awaited_since=None)), changed=True)
 
 
-def next_lapse(task: Task, now: float) -> float | None:
+def next_lapse(task: Task, now: float, late_age: float | None = None) -> float | None:
     """When `lapse` should be asked next, epoch seconds; None for a task that is over."""
     if task.over:
         return None
@@ -121,6 +133,8 @@ def next_lapse(task: Task, now: float) -> float | None:
         moments.append(_or_now(contact.silent_since, now) + policy.unreachable_after)
     if not status.overdue and not status.terminal:
         moments.append(run_began(status) + policy.deadline)
+    if late_age is not None and not status.late and not status.terminal:
+        moments.append(run_began(status) + late_age)
     if status.awaited_since is not None:
         moments.append(status.awaited_since + policy.deadline)
     return min(moments)
@@ -254,13 +268,15 @@ def _failure(contact: Contact) -> Failure | None:
     return contact.last_failure if contact.consecutive_failures else None
 
 
-def _step(task: Task, status: Status, contact: Contact, seen: Observation | None, now: float) -> Step:
+def _step(
+    task: Task, status: Status, contact: Contact, seen: Observation | None, now: float, late_age: float | None
+) -> Step:
     before = task.status
     moved = status.state is not before.state or status.run != before.run
     if moved:
         status = replace(status, transitions=before.transitions + 1)
         contact = replace(contact, attempt=1)
-    status = _flag(_patient(status, task.entry.policy, now), contact, task.entry.policy, seen, now)
+    status = _flag(_patient(status, task.entry.policy, now), contact, task.entry.policy, seen, now, late_age)
     changed = status != before
     after = Task(task.entry, status if changed else before, contact)
     return Step(
@@ -277,17 +293,20 @@ def _patient(status: Status, policy: Policy, now: float) -> Status:
     return status if since is None or now < since + policy.deadline else replace(status, awaited_since=None)
 
 
-def _flag(status: Status, contact: Contact, policy: Policy, seen: Observation | None, now: float) -> Status:
-    overdue = stalled = False
+def _flag(
+    status: Status, contact: Contact, policy: Policy, seen: Observation | None, now: float, late_age: float | None
+) -> Status:
+    overdue = stalled = late = False
     if not status.terminal:
         overdue = now >= run_began(status) + policy.deadline
+        late = late_age is not None and now >= run_began(status) + late_age
         stalled = _stalled(status, policy, seen, now)
     silent = contact.silent_since
     unreachable = silent is not None and now >= silent + policy.unreachable_after
     unreachable = unreachable and status.state is not State.EXPIRED
-    if (overdue, stalled, unreachable) == (status.overdue, status.stalled, status.unreachable):
+    if (overdue, stalled, unreachable, late) == (status.overdue, status.stalled, status.unreachable, status.late):
         return status
-    return replace(status, overdue=overdue, stalled=stalled, unreachable=unreachable)
+    return replace(status, overdue=overdue, stalled=stalled, unreachable=unreachable, late=late)
 
 
 def _stalled(status: Status, policy: Policy, seen: Observation | None, now: float) -> bool:
@@ -338,6 +357,7 @@ def _flag_changes(before: Status, task: Task, now: float) -> tuple[FlagChange, .
         (Flag.OVERDUE, before.overdue, status.overdue, None),
         (Flag.STALLED, before.stalled, status.stalled, None),
         (Flag.UNREACHABLE, before.unreachable, status.unreachable, failure.message if failure else None),
+        (Flag.LATE, before.late, status.late, None),
     )
     return tuple(
         FlagChange(entry.name, entry.provider, entry.operation, flag, is_up, now, status.state, message)

@@ -19,7 +19,8 @@ from itertools import accumulate, pairwise
 from poller.domain.backoff import backoff, backoff_polls
 from poller.domain.forecast import Outlook, between
 from poller.domain.progress import Curve, Mark, is_steady, paced_end
-from poller.domain.task import Policy
+from poller.domain.state import State
+from poller.domain.task import Policy, Status
 
 FAR, NEAR = 16.0, 4.0
 """How many times the delay of the backoff a run's own pace may stretch a delay to: steady from its start on, or not."""
@@ -55,6 +56,26 @@ class Prospect:
     low: float
     high: float
     next_age: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedEnd:
+    """When a run will probably end, epoch seconds. ``low_at`` and ``high_at`` are None where no spread is known."""
+
+    basis: Basis
+    at: float
+    low_at: float | None
+    high_at: float | None
+
+
+def expected_end(status: Status, foreseen: Prospect | None, began_at: float) -> ExpectedEnd | None:
+    """The ``foreseen`` end of the run that began ``began_at``; None where nobody knows, or no end is to come."""
+    if foreseen is None or status.state not in (State.PENDING, State.RUNNING):
+        return None
+    at = began_at + foreseen.expected
+    if foreseen.basis is Basis.PACE:
+        return ExpectedEnd(foreseen.basis, at, None, None)
+    return ExpectedEnd(foreseen.basis, at, began_at + foreseen.low, began_at + foreseen.high)
 
 
 def prospect(

@@ -32,3 +32,4 @@ class Flag(StrEnum):
     OVERDUE = "overdue"
     STALLED = "stalled"
     UNREACHABLE = "unreachable"
+    LATE = "late"

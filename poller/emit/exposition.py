@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import starmap
 from typing import TypeVar
 
 from prometheus_client import Metric
@@ -10,9 +11,17 @@ from prometheus_client.core import GaugeMetricFamily
 from poller.domain.state import State
 from poller.domain.task import Task
 from poller.emit.metrics import Metrics
-from poller.emit.series import FAMILIES, LabelCache, TaskFamily, TaskLabels
+from poller.emit.series import (
+    EXPECTED_END,
+    EXPECTED_END_TEXT,
+    FAMILIES,
+    LabelCache,
+    TaskFamily,
+    TaskLabels,
+    expected_end_line,
+)
 from poller.emit.textformat import TextFormat, negotiate
-from poller.protocols import ConnectionView, Watching
+from poller.protocols import ConnectionView, WatchedTask, Watching
 
 _Item = TypeVar("_Item")
 
@@ -40,7 +49,7 @@ class Exposition:
     def _pieces(self, text_format: TextFormat) -> Iterator[str]:
         shown = _Shown(self._watching.operations(), self._labels)
         for part in _slices(tuple(self._watching.tasks())):
-            shown.add([watched.task for watched in part])
+            shown.add(part)
             yield ""
         self._labels.forget_others()
         for metric in self._families(shown):
@@ -48,6 +57,8 @@ class Exposition:
         for family in FAMILIES:
             yield text_format.header(family.name, family.kind, family.text)
             yield from shown.lines(family)
+        yield text_format.header(EXPECTED_END, "gauge", EXPECTED_END_TEXT)
+        yield from shown.expected_ends()
         yield text_format.end
 
     def _families(self, shown: "_Shown") -> Iterator[Metric]:
@@ -67,20 +78,28 @@ class _Shown:
         self._cache = labels
         self._labels: list[TaskLabels] = []
         self._tasks: list[Task] = []
+        self._expected_ends: list[str] = []
         self.operations = set(operations)
         self.followed: set[tuple[str, str]] = set()
         self._counts: Counter[tuple[str, str, State]] = Counter()
 
-    def add(self, tasks: Sequence[Task]) -> None:
+    def add(self, part: Sequence[WatchedTask]) -> None:
+        tasks = [watched.task for watched in part]
         entries = [task.entry for task in tasks]
+        labels = [*map(self._cache.labels, entries)]
         self._tasks += tasks
-        self._labels += map(self._cache.labels, entries)
+        self._labels += labels
+        foreseen = (pair for pair in zip(labels, part, strict=True) if pair[1].prospect is not None)
+        self._expected_ends += starmap(expected_end_line, foreseen)
         self.operations.update((entry.provider, entry.operation) for entry in entries)
         self.followed.update((entry.provider, entry.operation) for entry in entries if entry.follow)
         self._counts.update((task.entry.provider, task.entry.operation, task.status.state) for task in tasks)
 
     def lines(self, family: TaskFamily) -> Iterator[str]:
         return map(family.lines, _slices(self._labels), _slices(self._tasks))
+
+    def expected_ends(self) -> Iterator[str]:
+        return map("".join, _slices(self._expected_ends))
 
     def tasks(self) -> Metric:
         family = GaugeMetricFamily("poller_tasks", "Tasks, by state.", labels=("provider", "operation", "state"))

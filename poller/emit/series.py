@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from poller.domain.prospect import expected_end
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.emit.textformat import labels_text
+from poller.protocols import WatchedTask
 
 _RESERVED = ("task", "provider", "operation")
 
@@ -132,6 +134,16 @@ FAMILIES = (
     _flag("poller_task_overdue", "Whether it is past its deadline.", lambda task: task.status.overdue),
     _flag("poller_task_stalled", "Whether its progress has stopped moving.", lambda task: task.status.stalled),
     _flag("poller_task_unreachable", "Whether nothing answers about it.", lambda task: task.status.unreachable),
+    _flag("poller_task_late", "Whether nearly all earlier runs had ended by now.", lambda task: task.status.late),
     TaskFamily("poller_task", "info", "The task's own labels.", _info),
 )
-"""Every family of single tasks."""
+"""Every family of single tasks, but the one that most tasks are not in."""
+
+EXPECTED_END = "poller_task_expected_end_timestamp_seconds"
+EXPECTED_END_TEXT = "When it will probably end, as of its last poll."
+
+
+def expected_end_line(labels: TaskLabels, watched: WatchedTask) -> str:
+    """The sample of a task whose end is to be expected; nothing for others."""
+    end = expected_end(watched.task.status, watched.prospect, watched.run_began_at)
+    return "" if end is None else f"{EXPECTED_END}{{{labels.key}}} {end.at!r}\n"

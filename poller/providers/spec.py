@@ -315,7 +315,7 @@ class OperationModel(_Model):
     """What changes from one run to the next, where a task may run again."""
     run_params: tuple[str, ...] | None = None
     """The parameters that change from run to run: tasks that differ in them alone are expected to take about as long
-    as one another. Without it: the last one in the path; [] if none does."""
+    as one another. Without it: those in the last segment of the path that has any; [] if none do."""
     subtasks: SubtasksModel | None = None
     """The parts of the task."""
     start: StartModel | None = None
@@ -639,7 +639,8 @@ def _compile_operation(name: str, model: OperationModel, line: tuple[KindModel, 
 
 def _run_params(name: str, model: OperationModel, known: Set[str]) -> tuple[str, ...]:
     if model.run_params is None:
-        return template_params(model.path)[-1:]
+        segments = map(template_params, reversed(model.path.split("/")))
+        return next(filter(None, segments), ())
     for index, param in enumerate(model.run_params):
         if param not in known:
             raise SpecError(("operations", name, "run_params", index), one_of(param, known))

@@ -10,11 +10,17 @@ from poller.config.watchlist import diff
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation
 from poller.domain.task import Entry, Task
-from poller.protocols import Clock, FinishedRun, Pulse
+from poller.protocols import Clock, FinishedRun, Pulse, WatchedTask
 from poller.runtime.failing import FailingPolls
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
 from poller.runtime.scheduler import Scheduler
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at how the tasks stand."""
+
+Enough = Callable[[Iterable[bool]], bool]
+"""Whether to stop, by which of the tasks have ended: `all` or `any`."""
 
 
 class Audience(Protocol):
@@ -26,6 +32,10 @@ class Audience(Protocol):
 
     def polled(self, entry: Entry, seen: Observation) -> None:
         """A poll came back."""
+        ...
+
+    def looked(self, watched: WatchedTask) -> None:
+        """How a task stands, from time to time."""
         ...
 
 
@@ -42,6 +52,8 @@ class Following:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._followed = False
+        self._enough: Enough = all
+        self._ended: set[str] = set()
         self._over = anyio.Event()
         self.scheduler = Scheduler(
             committer=self,
@@ -60,13 +72,20 @@ class Following:
         self._entries = wanted
         self.scheduler.apply(wanted, changes, {}, self._clock.now(), lanes)
 
-    async def follow(self) -> None:
-        """Tells the audience of everything from now on, and returns when every task has ended."""
-        self._followed = True
+    async def follow(self, enough: Enough = all) -> None:
+        """Tells the audience of everything from now on, and returns when all or any of the tasks have ended.
+
+        A followed task has ended with the first run of it that does.
+        """
+        self._followed, self._enough = True, enough
         for watch in self.scheduler.tasks():
             self.scheduler.poll_now(watch)
         self._look()
-        await self._over.wait()
+        while not self._over.is_set():
+            for watch in self.scheduler.tasks():
+                self._audience.looked(watch)
+            with anyio.move_on_after(LOOK_EVERY):
+                await self._over.wait()
 
     def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
         """Tells what changed; nothing is learned from the run."""
@@ -88,5 +107,7 @@ class Following:
             self._audience.polled(entry, seen)
 
     def _look(self) -> None:
-        if self.scheduler.all_over():
+        tasks = [watch.task for watch in self.scheduler.tasks()]
+        self._ended |= {task.entry.name for task in tasks if task.status.settled}
+        if self._enough(task.entry.name in self._ended for task in tasks):
             self._over.set()

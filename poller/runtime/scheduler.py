@@ -132,7 +132,7 @@ class Scheduler:
         self._observer.polled(watch.task.entry, seen, duration, lag)
         self._ticked.add(watch)
         now = self._clock.now()
-        self._conclude(watch, advance(watch.task, seen, now), seen)
+        self._conclude(watch, advance(watch.task, seen, now, watch.late_age), seen)
         self._polls.note(watch, seen, now)
         self._plan(watch, seen)
         self._failing.observed(watch, seen)
@@ -145,7 +145,7 @@ class Scheduler:
             return
         self._observer.polled(entry, seen, self._clock.monotonic() - began, 0.0)
         self._ticked.add(watch)
-        self._conclude(watch, advance(watch.task, seen, self._clock.now()), seen)
+        self._conclude(watch, advance(watch.task, seen, self._clock.now(), watch.late_age), seen)
         self._leave_if_over(watch)
 
     def poll_now(self, watch: Watch) -> None:
@@ -283,7 +283,7 @@ class Scheduler:
 
     def _await_lapse(self, watch: Watch) -> None:
         now = self._clock.now()
-        moment = next_lapse(watch.task, now)
+        moment = next_lapse(watch.task, now, watch.late_age)
         if moment is None:
             return
         at = self._clock.monotonic() + max(_SOONEST_LAPSE, moment - now)
@@ -308,7 +308,7 @@ class Scheduler:
         held = watch.lane.held_since(watch)
         now = self._clock.now()
         held_since = None if held is None else now - (self._clock.monotonic() - held)
-        self._conclude(watch, lapse(watch.task, now, held_since))
+        self._conclude(watch, lapse(watch.task, now, held_since, watch.late_age))
         self._leave_if_over(watch)
         self._await_lapse(watch)
 

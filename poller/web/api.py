@@ -19,6 +19,7 @@ from poller.domain.errors import NoSuchTaskError
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
+from poller.domain.prospect import ExpectedEnd, expected_end
 from poller.protocols import PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
@@ -112,10 +113,11 @@ def task_json(watched: WatchedTask) -> dict[str, Any]:
         "overdue": status.overdue,
         "stalled": status.stalled,
         "unreachable": status.unreachable,
+        "late": status.late,
         "started_at": rfc3339(status.started_at),
         "ended_at": rfc3339(status.ended_at),
         "duration_seconds": status.duration,
-        "expected_end_at": None,
+        **_expected(expected_end(status, watched.prospect, watched.run_began_at)),
         "first_seen_at": rfc3339(status.first_seen_at),
         "last_polled_at": rfc3339(contact.last_polled_at),
         "next_poll_at": rfc3339(watched.next_poll_at),
@@ -181,6 +183,15 @@ def json_response(body: object, status: int = 200) -> web.Response:
         # orjson refuses halves of surrogate pairs, which a provider's text may hold; this writes them as escapes.
         content = json.dumps(body).encode()
     return web.Response(body=content, status=status, content_type="application/json")
+
+
+def _expected(end: ExpectedEnd | None) -> dict[str, Any]:
+    return {
+        "expected_end_at": rfc3339(end.at if end else None),
+        "expected_end_low_at": rfc3339(end.low_at if end else None),
+        "expected_end_high_at": rfc3339(end.high_at if end else None),
+        "expected_from": end.basis if end else None,
+    }
 
 
 def _subtasks(subtasks: Subtasks | None) -> dict[str, Any] | None:

@@ -119,7 +119,12 @@ def from_cursor(cursor: str) -> str:
 def flags_of(task: Task) -> list[Flag]:
     """The flags that are up."""
     status = task.status
-    pairs = ((Flag.OVERDUE, status.overdue), (Flag.STALLED, status.stalled), (Flag.UNREACHABLE, status.unreachable))
+    pairs = (
+        (Flag.OVERDUE, status.overdue),
+        (Flag.STALLED, status.stalled),
+        (Flag.UNREACHABLE, status.unreachable),
+        (Flag.LATE, status.late),
+    )
     return [flag for flag, is_up in pairs if is_up]
 
 

@@ -9,7 +9,8 @@ from urllib.parse import quote, urlencode
 from multidict import MultiMapping
 
 from poller.domain.durations import format_duration
-from poller.domain.moments import relative, rfc3339
+from poller.domain.moments import foreseen, relative, rfc3339
+from poller.domain.prospect import expected_end
 from poller.domain.state import Flag, State
 from poller.domain.task import Task
 from poller.protocols import ConnectionView, WatchedTask
@@ -43,6 +44,7 @@ class Row:
     raw_status: str | None
     started: Moment | None
     took: str | None
+    expected: Moment | None
     polled: Moment | None
     next_poll: Moment | None
     message: str | None
@@ -135,6 +137,7 @@ def row(watched: WatchedTask, now: float) -> Row:
         raw_status=status.raw_status,
         started=_moment(status.started_at, now),
         took=_took(task, now),
+        expected=_expected(watched, now),
         polled=_moment(task.contact.last_polled_at, now),
         next_poll=_moment(watched.next_poll_at, now),
         message=_short(status.message) if status.message else None,
@@ -145,6 +148,13 @@ def row(watched: WatchedTask, now: float) -> Row:
 def _moment(moment: float | None, now: float) -> Moment | None:
     exact = rfc3339(moment)
     return None if moment is None or exact is None else Moment(relative(moment, now), exact)
+
+
+def _expected(watched: WatchedTask, now: float) -> Moment | None:
+    """When its run will probably end, and how sure that is."""
+    end = expected_end(watched.task.status, watched.prospect, watched.run_began_at)
+    exact = rfc3339(end.at) if end else None
+    return None if end is None or exact is None else Moment(foreseen(end.at, end.low_at, end.high_at, now), exact)
 
 
 def _took(task: Task, now: float) -> str | None:

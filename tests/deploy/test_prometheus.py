@@ -12,6 +12,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact
 from poller.emit.exposition import Exposition
@@ -106,6 +107,7 @@ def _exposed() -> set[str]:
     task = watched(
         "a", State.RUNNING, progress=1.0, started_at=NOW, ended_at=NOW, contact=Contact(polls=1, last_polled_at=NOW)
     )
+    task.prospect = Prospect(Basis.HISTORY, 90.0, 80.0, 120.0, 85.0)
     metrics = Metrics(CollectorRegistry(), "1.2.3", lambda: 0)
     watching = FakeWatching([task], [FakeConnection("jobs")])
     page = b"".join(Exposition(metrics, watching).render()[1]).decode()

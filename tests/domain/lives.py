@@ -29,6 +29,9 @@ BRISK = Policy(
 )
 """Conclusions within a minute, so that a random life comes to some."""
 
+LATE_AGE = 30.0
+"""Seconds from which on the runs of a random life are late."""
+
 CALM = replace(BRISK, deadline=1e6, unreachable_after=1e6)
 """The same without flags, for tests of everything else."""
 
@@ -105,8 +108,8 @@ def live(start: Task, moments: Iterable[Moment]) -> Sequence[Lived]:
 
 def _happen(task: Task, moment: Moment, now: float, held_since: float | None) -> Step:
     if moment.seen is None:
-        return lapse(task, now, held_since)
-    return advance(task, moment.seen, now)
+        return lapse(task, now, held_since, LATE_AGE)
+    return advance(task, moment.seen, now, LATE_AGE)
 
 
 _ANSWERS = tuple(

@@ -20,7 +20,7 @@ SUCCEEDED = Observation(Outcome.ANSWERED, State.SUCCEEDED)
 
 def task(follow: bool = False, **policy: bool) -> Task:
     """A task first seen at START."""
-    return begin(Entry("t", "p", "o", policy=Policy(**policy), follow=follow), START)  # type: ignore[arg-type]
+    return begin(Entry("t", "p", "o", policy=Policy(**policy), follow=follow), START)
 
 
 def after(one: Task, *seen: tuple[float, Observation]) -> tuple[Task, Status]:

@@ -287,6 +287,67 @@ def test_flags_that_change_together_are_told_together() -> None:
     ]
 
 
+# --- late ------------------------------------------------------------------------------------------------------
+
+ONLY_LATE = replace(BRISK, deadline=NEVER, stalled_after=NEVER, unreachable_after=NEVER, give_up_after=NEVER)
+
+
+@pytest.mark.parametrize("state", ALIVE)
+@pytest.mark.parametrize(("started_at", "late_at"), [(None, T0 + 40), (T0 - 30, T0 + 10), (0.0, T0 + 40)])
+def test_a_run_is_late_from_the_age_of_its_family_on(state: State, started_at: float | None, late_at: float) -> None:
+    """From the reported start, else (or if that is a placeholder) from first sight; by a poll or by time alone."""
+    task = task_in(state, policy=ONLY_LATE, started_at=started_at)
+    assert not lapse(task, late_at - 1, late_age=40.0).changed
+    risen = lapse(task, late_at, late_age=40.0)
+    assert (risen.task.status.late, changes(risen)) == (True, [(Flag.LATE, True)])
+    assert changes(advance(task, LOST, late_at, 40.0)) == [(Flag.LATE, True)]
+    assert not lapse(risen.task, late_at + 1, late_age=40.0).changed
+
+
+def test_a_run_whose_family_is_unknown_is_never_late() -> None:
+    """Nor is it still late when nothing is known of its family any more."""
+    task = task_in(State.RUNNING, policy=ONLY_LATE)
+    assert not lapse(task, T0 + 1e5).changed
+    assert changes(advance(replace(task, status=replace(task.status, late=True)), RUNS, T0 + 1e5)) == [
+        (Flag.LATE, False)
+    ]
+
+
+@pytest.mark.parametrize("state", REPORTED_ENDS)
+def test_late_clears_with_the_end_and_a_next_run_starts_anew(state: State) -> None:
+    """Between two runs nothing is late; the age of the next counts from its own beginning."""
+    late = lapse(task_in(State.RUNNING, policy=ONLY_LATE, follow=True), T0 + 50, late_age=40.0).task
+    ended = advance(late, answer(state), T0 + 60, 40.0)
+    assert changes(ended) == [(Flag.LATE, False)]
+    assert not lapse(ended.task, T0 + 500, late_age=40.0).changed
+    begun = advance(ended.task, RUNS, T0 + 500, 40.0)
+    assert changes(begun) == []
+    assert changes(lapse(begun.task, T0 + 540, late_age=40.0)) == [(Flag.LATE, True)]
+
+
+def test_late_clears_when_the_family_turns_out_to_take_longer() -> None:
+    """With the next poll, or the next look without one."""
+    late = lapse(task_in(State.RUNNING, policy=ONLY_LATE), T0 + 50, late_age=40.0).task
+    assert changes(advance(late, RUNS, T0 + 51, 60.0)) == [(Flag.LATE, False)]
+    assert changes(lapse(late, T0 + 51, late_age=60.0)) == [(Flag.LATE, False)]
+
+
+@pytest.mark.parametrize(
+    ("task", "late_age", "at"),
+    [
+        (task_in(State.RUNNING, policy=BRISK), 10.0, T0 + 10),
+        (task_in(State.RUNNING, policy=BRISK), 30.0, T0 + 15),
+        (task_in(State.RUNNING, policy=ONLY_LATE, started_at=T0 - 10), 40.0, T0 + 30),
+        (task_in(State.RUNNING, policy=ONLY_LATE), None, T0 + NEVER),
+        (task_in(State.RUNNING, policy=ONLY_LATE, late=True), 40.0, T0 + NEVER),
+        (task_in(State.SUCCEEDED, policy=ONLY_LATE, follow=True), 40.0, T0 + NEVER),
+    ],
+)
+def test_when_to_look_for_what_is_late(task: Task, late_age: float | None, at: float) -> None:
+    """A run that is not late yet is looked at when it will be; no other is on that account."""
+    assert next_lapse(task, T0, late_age) == at
+
+
 # --- when to look again ----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from poller.domain.lifecycle import MOVES, begin, next_lapse, resume
 from poller.domain.observation import Outcome
 from poller.domain.state import Flag, State
 from poller.domain.task import Status, Task
-from tests.domain.lives import BRISK, NAME, T0, Lived, Moment, entry, live, lives, moments
+from tests.domain.lives import BRISK, LATE_AGE, NAME, T0, Lived, Moment, entry, live, lives, moments
 
 THOROUGHLY = settings(max_examples=100)
 """For the two promises that decide all the others."""
@@ -79,13 +79,14 @@ class Ledger:
         """Whether there has been no answer for long enough."""
         return self.unanswered_from is not None and lived.now - self.unanswered_from >= BRISK.give_up_after
 
-    def flags(self, lived: Lived) -> tuple[bool, bool, bool]:
-        """Whether the task should be overdue, stalled, unreachable."""
+    def flags(self, lived: Lived) -> tuple[bool, bool, bool, bool]:
+        """Whether the task should be overdue, stalled, unreachable, late."""
         alive = lived.after.state not in FINAL | ENDS
         self.stalled = self.stalled and alive
         silent = self.silent_from is not None and lived.now - self.silent_from >= BRISK.unreachable_after
-        late = lived.now - (self.started or self.run_from) >= BRISK.deadline
-        return alive and late, self.stalled, silent and lived.after.state != "expired"
+        age = lived.now - (self.started or self.run_from)
+        unreachable = silent and lived.after.state != "expired"
+        return alive and age >= BRISK.deadline, self.stalled, unreachable, alive and age >= LATE_AGE
 
 
 def _first(moment: float | None, now: float | None) -> float | None:
@@ -97,9 +98,9 @@ def over(task: Task) -> bool:
     return task.status.state in FINAL or (task.status.state in ENDS and not task.entry.follow)
 
 
-def flags(status: Status) -> tuple[bool, bool, bool]:
-    """Whether a task is overdue, stalled, unreachable."""
-    return status.overdue, status.stalled, status.unreachable
+def flags(status: Status) -> tuple[bool, bool, bool, bool]:
+    """Whether a task is overdue, stalled, unreachable, late."""
+    return status.overdue, status.stalled, status.unreachable, status.late
 
 
 @THOROUGHLY
@@ -127,7 +128,7 @@ def deserved(ledger: Ledger, lived: Lived) -> str:
 @THOROUGHLY
 @given(lives)
 def test_flags_stand_exactly_while_their_reason_does(life: list[Lived]) -> None:
-    """Overdue, stalled and unreachable rise and clear by themselves, each by its own rule, whatever else goes on."""
+    """Each rises and clears by itself, by its own rule, whatever else goes on."""
     ledger = Ledger()
     for lived in life:
         ledger.book(lived)
@@ -140,7 +141,7 @@ def test_a_change_of_flags_is_told_once_and_no_other_is(life: list[Lived]) -> No
     """Told is what is different now, no more and no less, in the moment it becomes so."""
     for lived in life:
         before, after = flags(lived.before.status), flags(lived.after)
-        names = zip(("overdue", "stalled", "unreachable"), before, after, strict=True)
+        names = zip(("overdue", "stalled", "unreachable", "late"), before, after, strict=True)
         told = [(change.flag, change.raised, change.at) for change in lived.step.flags]
         assert told == [(name, now, lived.now) for name, was, now in names if was != now]
 
@@ -278,7 +279,7 @@ def test_the_record_of_the_asking_is_right(life: list[Lived]) -> None:
 def test_there_is_always_a_next_look_ahead_until_a_task_is_over(life: list[Lived]) -> None:
     """Whatever happened, the next lapse lies in the future; only what is over needs none."""
     for lived in life:
-        at = next_lapse(lived.step.task, lived.now)
+        at = next_lapse(lived.step.task, lived.now, LATE_AGE)
         assert over(lived.step.task) if at is None else at > lived.now
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from poller.domain.moments import relative, rfc3339
+from poller.domain.moments import foreseen, relative, rfc3339
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,27 @@ def test_times_are_utc_with_milliseconds_and_null_where_no_calendar_holds_them(
 )
 def test_words_tell_the_distance(moment: float, expected: str) -> None:
     assert relative(moment, 100.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "low_at", "high_at", "expected"),
+    [
+        (720.0, 480.0, 1200.0, "in 12m (8m-20m)"),
+        (754.0, -5.0, 1234.0, "in 13m (up to 21m)"),
+        (5.0, 2.0, 9.0, "in 5s (2s-9s)"),
+        (90_000.0, 80_000.0, 100_000.0, "in 1d1h (22h-1d4h)"),
+        (40 * 86_400.0, 12 * 86_400.0, 1e10, "in 40d (12d-115741d)"),
+        (124.0, 123.0, 124.0, "in 2m"),
+        (-1.0, -1.0, -1.0, "passed 1s ago"),
+        (30.0, None, None, "in 30s"),
+        (-200.0, -300.0, 50.0, "passed 3m20s ago"),
+        (-200.0, None, None, "passed 3m20s ago"),
+        (0.3, 0.1, 900.0, "now"),
+        (-0.3, None, None, "now"),
+    ],
+)
+def test_what_is_foreseen_is_told_as_exactly_as_it_is_known(
+    at: float, low_at: float | None, high_at: float | None, expected: str
+) -> None:
+    """Relative, with its spread while that lies ahead; never a negative time."""
+    assert foreseen(100.0 + at, low_at and 100.0 + low_at, high_at and 100.0 + high_at, 100.0) == expected

@@ -21,4 +21,4 @@ def test_an_answer_can_tell_five_states() -> None:
 
 def test_flags_are_called_what_users_and_metrics_call_them() -> None:
     """No flag may be renamed or dropped."""
-    assert {*Flag} == {"overdue", "stalled", "unreachable"}
+    assert {*Flag} == {"overdue", "stalled", "unreachable", "late"}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from poller.domain.lifecycle import run_began
+from poller.domain.prospect import Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
 from poller.protocols import PollRecord
@@ -15,6 +17,11 @@ NOW = 1_790_000_000.5
 class FakeWatched:
     task: Task
     next_poll_at: float | None = None
+    prospect: Prospect | None = None
+
+    @property
+    def run_began_at(self) -> float:
+        return run_began(self.task.status)
 
 
 @dataclass
@@ -63,9 +70,10 @@ def watched(
     follow: bool = False,
     contact: Contact | None = None,
     next_poll_at: float | None = None,
+    prospect: Prospect | None = None,
     **status: Any,
 ) -> FakeWatched:
     """A task in ``state``; ``status`` is whatever else is known of it."""
     entry = Entry(name, provider, operation, {"job_id": "1"}, labels or {}, follow=follow)
     known = Status(first_seen_at=NOW - 900, since=NOW - 60, run_since=NOW - 900, state=state, **status)
-    return FakeWatched(Task(entry, known, contact or Contact()), next_poll_at)
+    return FakeWatched(Task(entry, known, contact or Contact()), next_poll_at, prospect)

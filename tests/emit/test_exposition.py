@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from poller.domain.state import State
+from poller.domain.prospect import Basis, Prospect
+from poller.domain.state import Flag, State
 from poller.domain.task import Contact
 from poller.emit.exposition import TASKS_PER_PIECE, Exposition
 from poller.emit.metrics import Metrics
@@ -61,7 +62,9 @@ def every_state() -> FakeWatching:
         for state in State
     ]
     contact = Contact(polls=3, last_polled_at=NOW)
-    shown.append(watched("full", progress=42.0, started_at=NOW - 60, ended_at=NOW, overdue=True, contact=contact))
+    full = watched("full", progress=42.0, started_at=NOW - 60, ended_at=NOW, overdue=True, late=True, contact=contact)
+    full.prospect = Prospect(Basis.HISTORY, 90.0, 80.0, 120.0, 85.0)
+    shown.append(full)
     lanes = [FakeConnection("jobs", 3, 12, "throttled"), FakeConnection("idle")]
     return FakeWatching(shown, lanes, [("jobs", "job"), ("idle", "job")])
 
@@ -101,12 +104,14 @@ def test_a_task_is_told_completely(every_state: FakeWatching) -> None:
         "poller_task_overdue": 1,
         "poller_task_stalled": 0,
         "poller_task_unreachable": 0,
+        "poller_task_late": 1,
+        "poller_task_expected_end_timestamp_seconds": NOW + 30,
         "poller_task_info": 1,
     }
 
 
 def test_what_is_not_known_of_a_task_has_no_series(every_state: FakeWatching) -> None:
-    flags = {"poller_task_overdue": 0, "poller_task_stalled": 0, "poller_task_unreachable": 0}
+    flags = {f"poller_task_{flag}": 0 for flag in Flag}
     assert of_task(page(every_state), "in/pending") == {"poller_task_state{pending}": 1, "poller_task_info": 1, **flags}
 
 
@@ -146,8 +151,16 @@ def test_series_of_an_operation_start_at_zero_before_its_first_poll(every_state:
     assert 'poller_transitions_total{provider="idle",operation="job",from="succeeded",to="running"}' not in text
 
 
-def test_no_expected_end_is_told_while_nothing_forecasts_it(every_state: FakeWatching) -> None:
-    assert "expected_end" not in page(every_state)
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_an_expected_end_is_told_of_tasks_under_way_alone(accept: str) -> None:
+    """What has ended, or was never seen, has none; and nothing is left of one that was."""
+    foreseen = Prospect(Basis.PACE, 90.0, 90.0, 90.0, 85.0)
+    watching = FakeWatching([watched(state, state, prospect=foreseen) for state in State] + [watched("unforeseen")])
+    lines = [line for line in page(watching, accept).splitlines() if line.startswith("poller_task_expected_end")]
+    assert [line.partition('",')[0] for line in lines] == [
+        f'poller_task_expected_end_timestamp_seconds{{task="{state}' for state in ("pending", "running")
+    ]
+    assert {line.rpartition(" ")[2] for line in lines} == {repr(NOW - 900 + 90)}
 
 
 @settings(max_examples=50)

@@ -277,7 +277,7 @@ class TestCompiled:
             ("/{project}/jobs/{id}", None, ("id",)),
             ("/{project}/jobs/{id}/", None, ("id",)),
             ("/jobs/{id}-{part}:status", None, ("id", "part")),
-            ("/{project}/jobs/{id}/status", None, ()),
+            ("/{project}/jobs/{id}/status", None, ("id",)),
             ("/jobs", None, ()),
             ("/{project}/jobs/{id}/status", ["id"], ("id",)),
             ("/{project}/jobs/{id}", [], ()),
@@ -287,7 +287,7 @@ class TestCompiled:
     def test_parameters_that_change_from_run_to_run(
         self, path: str, written: list[str] | None, changing: tuple[str, ...]
     ) -> None:
-        """Those that the spec names, of whatever sort; else those in the last segment of the path."""
+        """Those that the spec names, of whatever sort; else those in the last segment of the path that has any."""
         assert compiled(path=path, query={"zone": "{zone}"}, run_params=written).run_params == changing
 
     def test_parameters_of_a_body(self) -> None:

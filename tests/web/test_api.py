@@ -9,6 +9,7 @@ from yarl import URL
 
 from poller.domain.events import Transition
 from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact
 from poller.protocols import PollRecord
@@ -80,10 +81,14 @@ async def test_a_task_is_shown_with_all_its_fields(world: World, client: Client)
         "stalled": False,
         "awaits_run": False,
         "unreachable": False,
+        "late": False,
         "started_at": "2026-09-21T14:12:20.500Z",
         "ended_at": "2026-09-21T14:13:20.500Z",
         "duration_seconds": 60.0,
         "expected_end_at": None,
+        "expected_end_low_at": None,
+        "expected_end_high_at": None,
+        "expected_from": None,
         "first_seen_at": "2026-09-21T13:58:20.500Z",
         "last_polled_at": "2026-09-21T14:13:20.500Z",
         "next_poll_at": "2026-09-21T14:13:29.750Z",
@@ -93,12 +98,50 @@ async def test_a_task_is_shown_with_all_its_fields(world: World, client: Client)
     }
 
 
+@pytest.mark.parametrize(
+    ("basis", "state", "ends"),
+    [
+        (
+            Basis.HISTORY,
+            State.RUNNING,
+            ["2026-09-21T14:14:50.500Z", "2026-09-21T14:14:30.500Z", "2026-09-21T14:15:20.500Z"],
+        ),
+        (
+            Basis.PROGRESS,
+            State.PENDING,
+            ["2026-09-21T14:14:50.500Z", "2026-09-21T14:14:30.500Z", "2026-09-21T14:15:20.500Z"],
+        ),
+        (Basis.PACE, State.RUNNING, ["2026-09-21T14:14:50.500Z", None, None]),
+        (Basis.HISTORY, State.SUCCEEDED, None),
+        (Basis.HISTORY, State.UNKNOWN, None),
+        (Basis.HISTORY, State.EXPIRED, None),
+    ],
+)
+async def test_an_expected_end_is_shown_with_its_spread(
+    world: World, client: Client, basis: Basis, state: State, ends: list[str | None] | None
+) -> None:
+    """As points in time, and what it was made from. A pace has no spread; what is not under way has no end to come."""
+    foreseen = Prospect(basis, 150.0, 130.0, 180.0, 149.0)
+    world.watching.shown.append(watched("n", state, started_at=NOW - 60, prospect=foreseen))
+    told = await get(client, "/api/v1/tasks/n")
+    assert [told[f"expected_end_{key}"] for key in ("at", "low_at", "high_at")] == (ends or [None] * 3)
+    assert told["expected_from"] == (basis if ends else None)
+
+
 async def test_what_is_unknown_of_a_task_is_null(world: World, client: Client) -> None:
     world.watching.shown.append(watched("n", State.UNKNOWN))
     task = await get(client, "/api/v1/tasks/n")
     assert {key for key, value in task.items() if value is None} == {
         *("raw_status", "progress", "message", "subtasks", "started_at", "ended_at", "duration_seconds"),
-        *("expected_end_at", "last_polled_at", "next_poll_at", "last_failure"),
+        *(
+            "expected_end_at",
+            "expected_end_low_at",
+            "expected_end_high_at",
+            "expected_from",
+            "last_polled_at",
+            "next_poll_at",
+            "last_failure",
+        ),
     }
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact
 from poller.web.page import ROWS
@@ -87,6 +88,8 @@ async def test_a_task_is_shown_with_all_that_matters(world: World, client: Clien
             started_at=NOW - 5400,
             subtasks=Subtasks(6, 4, ("load",)),
             unreachable=True,
+            late=True,
+            prospect=Prospect(Basis.HISTORY, 6120.0, 5880.0, 6600.0, 5500.0),
             run=3,
         )
     )
@@ -101,6 +104,9 @@ async def test_a_task_is_shown_with_all_that_matters(world: World, client: Clien
         'data-label="Duration" class="">1h30m</td>',
         '<time datetime="2026-09-21T14:12:50.500Z" title="2026-09-21T14:12:50.500Z">30s ago</time>',
         ">in 8s</time>",
+        '<td role="cell" data-label="Expected end" class="">'
+        '<time datetime="2026-09-21T14:25:20.500Z" title="2026-09-21T14:25:20.500Z">in 12m (8m-20m)</time>',
+        '<span class="badge flag">late</span>',
         'copying<small class="failure">unreachable 4 times, 30s ago: timed out</small>',
     ):
         assert expected in html

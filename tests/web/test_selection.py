@@ -42,6 +42,7 @@ def names(picked: list[WatchedTask]) -> list[str]:
         ("label=url:http://a:1", {"three"}),
         ("label=team:", set()),
         ("flag=overdue", {"one"}),
+        ("flag=late", {"two"}),
         ("flag=overdue&flag=stalled", {"one", "two"}),
         ("q=T", {"two", "three"}),
         ("q=%20one%20", {"one"}),
@@ -52,7 +53,9 @@ async def test_filters(query: str, expected: set[str]) -> None:
     tasks = [
         watched("one", labels={"team": "ads"}, overdue=True),
         watched("three", State.FAILED, labels={"url": "http://a:1"}),
-        watched("two", labels={"team": "ads", "env": "prod"}, provider="search", operation="task", stalled=True),
+        watched(
+            "two", labels={"team": "ads", "env": "prod"}, provider="search", operation="task", stalled=True, late=True
+        ),
     ]
     pairs = [pair.split("=") for pair in query.replace("%20", " ").split("&") if pair]
     picked, cursor = await parse_selection(MultiDict([(key, value) for key, value in pairs])).pick(tasks)
@@ -66,7 +69,7 @@ async def test_filters(query: str, expected: set[str]) -> None:
         *[("limit", text) for text in ("0", "-1", "1001", "ten", "1.5", "٣", "9" * 5000)],
         *[("cursor", text) for text in ("x", "bmFtZTp", "é", "bmFtZTph=", "Zm9v", to_cursor("a") + "A")],
         ("state", "runing"),
-        ("flag", "late"),
+        ("flag", "delayed"),
         ("label", "team"),
         ("label", ":ads"),
     ],
