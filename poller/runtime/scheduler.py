@@ -15,6 +15,7 @@ from poller.domain.lifecycle import Step, advance, await_run, begin, forget_run,
 from poller.domain.observation import REFUSALS, Observation
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
+from poller.domain.urgency import slack
 from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
 from poller.runtime.clock import Wakeup
 from poller.runtime.failing import FailingPolls
@@ -201,7 +202,7 @@ class Scheduler:
     def _move(self, watch: Watch, lane: Lane) -> None:
         watch.lane = lane
         if watch.due is not None and not watch.polling:
-            lane.plan(watch, watch.due)
+            lane.plan(watch, watch.due, watch.slack)
 
     def _drop(self, watch: Watch) -> None:
         watch.gone = True
@@ -258,7 +259,9 @@ class Scheduler:
             return
         # A refused poll is still due: it goes out as soon as its connection may be used.
         delay = 0.0 if seen.outcome in REFUSALS else next_delay(watch.task, self._draw(), seen.retry_after)
-        watch.lane.plan(watch, self._clock.monotonic() + delay)
+        age = self._clock.now() + delay - watch.run_began_at
+        may_wait = slack(watch.prospect, age, watch.task.entry.policy, delay)
+        watch.lane.plan(watch, self._clock.monotonic() + delay, may_wait)
 
     def _await_lapse(self, watch: Watch) -> None:
         now = self._clock.now()
