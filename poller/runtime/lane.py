@@ -73,7 +73,7 @@ class Lane:
         self._limits = limits
         self._pacer = Pacer(limits.rate)
         self._pace = Pace.of(limits.rate)
-        self._slowest = limits.rate
+        self._told_rate = limits.rate
         self._circuit = Circuit()
         self._clock = clock
         self._reporter = reporter
@@ -326,13 +326,16 @@ class Lane:
             self._tell_rate()
 
     def _tell_rate(self) -> None:
-        """Logs that the rate is cut, again when it falls lower than that, and when it is whole again."""
-        facts = {"provider": self.provider, "rate": round(self._pace.rate, 3), "configured": self._limits.rate}
-        if self._pace.rate < self._slowest:
-            self._logger.warning("provider.slowed", **facts)
-        elif self._pace.whole:
+        """Logs that the rate is cut, again when it has come down to half of that, and when it is whole again."""
+        rate, configured = self._pace.rate, self._limits.rate
+        facts = {"provider": self.provider, "rate": round(rate, 3), "configured": configured}
+        if self._pace.whole:
             self._logger.info("provider.rate_restored", **facts)
-        self._slowest = self._pace.rate if self._pace.whole else min(self._slowest, self._pace.rate)
+        elif self._told_rate == configured or rate <= self._told_rate / 2:
+            self._logger.warning("provider.slowed", **facts)
+        else:
+            return
+        self._told_rate = rate
 
     def _tell(self, before: Circuit, seen: Observation, now: float) -> None:
         """Logs a pause when it begins or its reason changes, not each time it is prolonged, and its end."""

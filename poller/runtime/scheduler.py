@@ -144,7 +144,9 @@ class Scheduler:
     def poll_now(self, watch: Watch) -> None:
         """Polls as soon as the connection lets it out; a poll under way is not waited for."""
         if not (watch.gone or watch.polling or watch.task.over):
-            watch.lane.plan(watch, self._clock.monotonic())
+            now = self._clock.monotonic()
+            # One that is due already keeps its place: whoever asks again and again would else never be polled.
+            watch.lane.plan(watch, now if watch.due is None else min(now, watch.due))
 
     def await_run(self, watch: Watch) -> None:
         """Watches the task, even one that has ended, for a run that is about to be asked to start."""

@@ -17,9 +17,10 @@ class Watch:
     ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in
     epoch seconds. When not all can go that are due, it may wait ``slack`` seconds longer, and goes ahead of all when
     its ``turn`` has come. ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone``
-    was taken off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``told`` is what
-    its last poll told, 0 before the first one. ``family`` is what its runs are runs of, ``marks`` are those of the
-    progress of its run, ``prospect`` is when that will probably end, and from ``late_age`` on, in seconds, it is late.
+    was taken off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``told`` stands
+    for what its last poll told, 0 before the first one. ``family`` is what its runs are runs of, ``marks`` are those of
+    the progress of its run, ``prospect`` is when that will probably end, and from ``late_age`` on, in seconds, it is
+    late.
     """
 
     __slots__ = (
