@@ -9,7 +9,7 @@ half. No delay falls below ``initial`` by that, nor below the one before. Delays
 are, and so do those that cannot grow (``initial`` as long as ``max``, ``growth`` 1): all their freedom is their jitter.
 """
 
-from zlib import crc32
+from hashlib import blake2b
 
 from poller.domain.backoff import backoff
 from poller.domain.prospect import Prospect
@@ -56,7 +56,7 @@ def first_delay(task: Task, draw: float, spread: float = 0.0) -> float:
 
 def phase(name: str) -> float:
     """A number in [0, 1) that is a task's own, the same in each process."""
-    return crc32(name.encode()) / 2**32
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) / 2**32
 
 
 def _grown_delay(task: Task) -> float:

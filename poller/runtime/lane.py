@@ -127,6 +127,11 @@ class Lane:
         return self._pace.rate
 
     @property
+    def configured_rate(self) -> float:
+        """Polls per second, at most; what a throttled connection comes back to."""
+        return self._limits.rate
+
+    @property
     def due(self) -> int:
         """Polls that wait for rate, slot or the end of a pause."""
         return self._queue.due(self._clock.monotonic())

@@ -86,7 +86,7 @@ class Scheduler:
         counts = Counter(watch.lane for watch in alive)
         for watch in alive:
             # As long as the rate takes for all of them.
-            spread = (counts[watch.lane] - 1) / watch.lane.rate
+            spread = (counts[watch.lane] - 1) / watch.lane.configured_rate
             self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poller.config.watchlist import diff
 from poller.domain.lifecycle import begin
 from poller.domain.observation import Observation, Outcome
 from poller.domain.prospect import Basis, Prospect
@@ -59,7 +60,7 @@ async def polled(
     random.Random(7).shuffle(names)
     prospects = {name: SOON if name.startswith("likely") else NEVER for name in names}
     reporter, provider = Replanner(delay, prospects), ScriptedProvider(script or always(RUNNING))
-    lane = build_lane("one", provider, reporter, **options)
+    lane = build_lane("one", provider, reporter, None, **options)
     for number, name in enumerate(names):
         lane.plan(Watch(begin(entry(name, max=60.0), START), lane), number / options["rate"])
     running = asyncio.create_task(lane.run())
@@ -325,3 +326,18 @@ async def test_refused_credentials_do_not_slow_a_connection() -> None:
     await run_house(house, 21.0)
     assert await looking == [20.0]
     assert logged(house, "provider.slowed") == []
+
+
+@pytest.mark.looptime
+async def test_new_tasks_are_not_put_off_by_a_rate_that_will_recover() -> None:
+    """Their first polls spread over what the configured rate needs for them, not the one that is left just now."""
+    provider = ScriptedProvider(throttling(*range(2, 12)))
+    house = build_house({"one": provider}, [entry("a", initial=1.0, max=1.0)], rate=20.0)
+    looking = asyncio.create_task(rates(house, [15.0]))
+    running = asyncio.create_task(run_house(house, 30.0))
+    assert await looking == [0.2]
+    before = {watch.task.entry.name: watch.task.entry for watch in house.scheduler.tasks()}
+    after = {**before, **{f"n{n}": entry(f"n{n}") for n in range(100)}}
+    house.scheduler.apply(after, diff(before, after), {}, START + 15.0)
+    assert all(watch.due is None or watch.due <= 15.0 + 100 / 20.0 for watch in house.scheduler.tasks())
+    await running
