@@ -263,6 +263,11 @@ class ConnectionView(Protocol):
         ...
 
     @property
+    def rate(self) -> float:
+        """Polls per second that are allowed now: as configured, or fewer after the provider throttled them."""
+        ...
+
+    @property
     def paused(self) -> str | None:
         """The refusal (throttled, unauthorized) on whose account no polls, or one at a time, go out; else None."""
         ...

@@ -1,14 +1,25 @@
 """When to ask next. Pure; the caller draws the random numbers, uniform in [0, 1).
 
 Exponential backoff with jitter; where the end of a run can be foreseen, its requests are placed where that is likely.
+
+Tasks that begin together would go on being polled together, at delays that are the same for all of them; jitter alone
+parts them too slowly, or not at all where it is 0. So some delays are cut short by a *phase* that is the task's own,
+for ever the same: each that has grown by up to what it grew, and the first in a state that follows a prospect by up to
+half. No delay falls below ``initial`` by that, nor below the one before. Delays of less than `PARTED_FROM` stay as they
+are, and so do those that cannot grow (``initial`` as long as ``max``, ``growth`` 1): all their freedom is their jitter.
 """
+
+from hashlib import blake2b
 
 from poller.domain.backoff import backoff
 from poller.domain.prospect import Prospect
-from poller.domain.task import Policy, Task
+from poller.domain.task import Task
 
 LONGEST_FIRST_DELAY = 2.0
 """Seconds over which first polls spread at most, where the rate limit allows that many."""
+
+PARTED_FROM = 60.0
+"""Seconds from which on a delay is long beside the time over which first polls spread."""
 
 EARLY_STRETCH = 2.0
 """How many times ``max`` a delay may be while the end is not expected yet; what ends too soon is noticed by then."""
@@ -27,9 +38,9 @@ def next_delay(
     policy = task.entry.policy
     base = policy.max
     if not task.status.terminal and foreseen is not None:
-        base = _foreseen_delay(policy, foreseen, age)
+        base = _foreseen_delay(task, foreseen, age)
     elif not task.status.settled:
-        base = backoff(policy.initial, policy.max, policy.growth, task.contact.attempt - 1)
+        base = _grown_delay(task)
     if retry_after is not None:
         base = max(base, min(retry_after, policy.max))
     return base * (1 + policy.jitter * (2 * draw - 1))
@@ -43,6 +54,24 @@ def first_delay(task: Task, draw: float, spread: float = 0.0) -> float:
     return draw * max(spread, min(task.entry.policy.initial, LONGEST_FIRST_DELAY))
 
 
-def _foreseen_delay(policy: Policy, foreseen: Prospect, age: float) -> float:
+def phase(name: str) -> float:
+    """A number in [0, 1) that is a task's own, the same in each process."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) / 2**32
+
+
+def _grown_delay(task: Task) -> float:
+    policy, steps = task.entry.policy, task.contact.attempt - 1
+    before, delay = (backoff(policy.initial, policy.max, policy.growth, count) for count in (steps - 1, steps))
+    return _parted(task, delay, before)
+
+
+def _foreseen_delay(task: Task, foreseen: Prospect, age: float) -> float:
+    policy = task.entry.policy
+    shortest = min(policy.initial, policy.max)
     longest = policy.max * (EARLY_STRETCH if age < foreseen.expected else 1.0)
-    return max(min(policy.initial, policy.max), min(foreseen.next_age - age, longest))
+    delay = max(shortest, min(foreseen.next_age - age, longest))
+    return _parted(task, delay, max(shortest, delay / 2)) if task.contact.attempt <= 1 else delay
+
+
+def _parted(task: Task, delay: float, shortest: float) -> float:
+    return delay if delay < PARTED_FROM else delay - phase(task.entry.name) * (delay - shortest)

@@ -119,8 +119,14 @@ def _connections(connections: Sequence[ConnectionView]) -> Iterator[Metric]:
     paused = GaugeMetricFamily(
         "poller_provider_paused", "Whether the provider refused polls and has not answered since.", labels=("provider",)
     )
+    rate = GaugeMetricFamily(
+        "poller_provider_rate",
+        "Polls per second that are allowed now; fewer than configured after the provider throttled them.",
+        labels=("provider",),
+    )
     for connection in connections:
         in_flight.add_metric((connection.provider,), connection.in_flight)
         due.add_metric((connection.provider,), connection.due)
         paused.add_metric((connection.provider,), connection.paused is not None)
-    return iter((in_flight, due, paused))
+        rate.add_metric((connection.provider,), connection.rate)
+    return iter((in_flight, due, paused, rate))

@@ -1,10 +1,8 @@
 """A connection's own queue of due polls, with its own pace, slots and pauses: what happens on one delays no other."""
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Protocol
 
 import anyio
@@ -12,11 +10,13 @@ import structlog
 
 from poller.domain.circuit import Circuit, Phase
 from poller.domain.durations import format_duration
-from poller.domain.observation import REFUSALS, Observation, Outcome
+from poller.domain.observation import OPENS, REFUSALS, Observation, Outcome
+from poller.domain.pace import Pace
 from poller.domain.starting import Job
 from poller.domain.task import Entry
 from poller.protocols import Clock, Provider
 from poller.runtime.clock import Wakeup
+from poller.runtime.duequeue import DueQueue
 from poller.runtime.limits import Limits, Pacer
 from poller.runtime.watch import Watch
 
@@ -72,13 +72,14 @@ class Lane:
         self._connection = connection
         self._limits = limits
         self._pacer = Pacer(limits.rate)
+        self._pace = Pace.of(limits.rate)
+        self._told_rate = limits.rate
         self._circuit = Circuit()
         self._clock = clock
         self._reporter = reporter
         self._logger = logger
-        self._queue: list[tuple[float, int, Watch]] = []
+        self._queue = DueQueue()
         self._errands: deque[_Errand] = deque()
-        self._tickets = count(1)
         self._wakeup = Wakeup()
         self._retired = False
         self._idle = anyio.Event()
@@ -86,21 +87,22 @@ class Lane:
         self._moved_at = clock.monotonic()
         self._paused_at: float | None = None
         self._refused_version = -1
-        self._refused: Watch | None = None
+        self._refused: dict[Watch, None] = {}
         self._told_codes: set[tuple[str, str]] = set()
 
-    def plan(self, watch: Watch, due: float) -> None:
-        """Plans the next poll of ``watch`` at ``due``, on the loop's clock, in place of any planned before."""
-        watch.ticket = next(self._tickets)
-        watch.due = due
-        watch.next_poll_at = self._clock.now() + due - self._clock.monotonic()
-        heapq.heappush(self._queue, (due, watch.ticket, watch))
-        if self._queue[0][1] == watch.ticket:
+    def plan(self, watch: Watch, due: float, slack: float = 0.0) -> None:
+        """Plans the next poll of ``watch`` at ``due``, on the loop's clock, in place of any planned before.
+
+        When not all can go that are due, it may wait ``slack`` seconds longer.
+        """
+        now = self._clock.monotonic()
+        watch.next_poll_at = self._clock.now() + due - now
+        if self._queue.plan(watch, due, slack, now):
             self._wakeup.set()
 
     def drop(self, watch: Watch) -> None:
         """Takes ``watch`` out of the queue."""
-        watch.ticket = 0
+        self._queue.drop(watch)
         watch.due = watch.next_poll_at = None
 
     def family(self, entry: Entry) -> str:
@@ -125,14 +127,18 @@ class Lane:
 
     @property
     def rate(self) -> float:
-        """Polls per second, at most."""
+        """Polls per second that are allowed now: as configured, or fewer after the provider throttled them."""
+        return self._pace.rate
+
+    @property
+    def configured_rate(self) -> float:
+        """Polls per second, at most; what a throttled connection comes back to."""
         return self._limits.rate
 
     @property
     def due(self) -> int:
         """Polls that wait for rate, slot or the end of a pause."""
-        now = self._clock.monotonic()
-        return sum(1 for due, ticket, watch in self._queue if due <= now and watch.ticket == ticket)
+        return self._queue.due(self._clock.monotonic())
 
     @property
     def paused(self) -> str | None:
@@ -158,13 +164,9 @@ class Lane:
             return None
         if self.in_flight:
             return f"{self.provider}: {self.in_flight} polls are under way, and none came back for {quiet:.0f} s"
-        head = self._head()
-        if head is None or self._circuit.phase is Phase.PAUSED or head.due is None:
+        if self._circuit.phase is Phase.PAUSED or self._queue.late(now) <= GRACE:
             return None
-        late = now - head.due
-        return (
-            f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due" if late > GRACE else None
-        )
+        return f"{self.provider}: nothing has been polled for {quiet:.0f} s though polls are due"
 
     def retire(self) -> None:
         """Sends no more polls; `run` ends when those under way have come back. Its watches are another lane's now."""
@@ -239,10 +241,10 @@ class Lane:
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
         if self._circuit.phase is Phase.PROBING and self.in_flight:
             return None
-        due = now if self._errands else self._first_due()
-        if due is None:
+        planned = 0.0 if self._errands else self._queue.wait(now)
+        if planned is None:
             return None
-        wait = max(due - now, self._pacer.wait(now))
+        wait = max(planned, self._pacer.wait(now))
         return wait if wait > _TICK else 0.0
 
     def _leave_when_idle(self) -> None:
@@ -257,19 +259,9 @@ class Lane:
         if self._connection.credentials_version != self._refused_version:
             self._circuit = self._circuit.renewed()
 
-    def _first_due(self) -> float | None:
-        head = self._head()
-        return None if head is None else head.due
-
-    def _head(self) -> Watch | None:
-        """The watch whose poll is due first; places that were left are cleared away on the way."""
-        while self._queue and self._queue[0][2].ticket != self._queue[0][1]:
-            heapq.heappop(self._queue)
-        return self._queue[0][2] if self._queue else None
-
     def _take(self) -> Watch:
-        watch = self._pop(self._depart())
-        watch.ticket = 0
+        # What was not worth a sleep may not be due yet to the last digit.
+        watch = self._queue.take(self._depart() + 2 * _TICK, self._refused)
         watch.polling = True
         return watch
 
@@ -288,16 +280,6 @@ class Lane:
         if self._circuit.phase is not Phase.OPEN or self._retired:
             self._wakeup.set()
 
-    def _pop(self, now: float) -> Watch:
-        """The watch due first; after a refusal another one, if one is due: the task may be what is refused."""
-        place = heapq.heappop(self._queue)
-        other = self._head() if place[2] is self._refused else None
-        if other is None or other.due is None or other.due > now:
-            return place[2]
-        heapq.heappop(self._queue)
-        heapq.heappush(self._queue, place)
-        return other
-
     async def _poll(self, watch: Watch) -> None:
         sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
         entry = watch.task.entry
@@ -308,11 +290,19 @@ class Lane:
             self._return()
         came = self._moved_at = self._clock.monotonic()
         self._learn(seen, epoch, came)
-        self._refused = watch if seen.outcome in REFUSALS else None
+        self._note_refusal(watch, seen)
         self._note_contradiction(watch, seen)
         if watch.gone or not watch.task.entry.same_task(entry.provider, entry.operation, entry.params):
             return
         self._reporter.observed(watch, seen, came - sent, sent - (sent if due is None else due))
+
+    def _note_refusal(self, watch: Watch, seen: Observation) -> None:
+        """Remembers who was refused, the latest last, until somebody is answered."""
+        if seen.outcome in OPENS:
+            self._refused.clear()
+        elif seen.outcome in REFUSALS:
+            self._refused.pop(watch, None)
+            self._refused[watch] = None
 
     async def _guarded(self, request: Awaitable[Observation], name: str) -> Observation:
         try:
@@ -325,6 +315,7 @@ class Lane:
             )
 
     def _learn(self, seen: Observation, epoch: int, now: float) -> None:
+        self._keep_pace(seen, epoch, now)
         before = self._circuit
         self._circuit = before.observed(seen, epoch, self._limits.pauses, now)
         if self._circuit is before:
@@ -332,6 +323,28 @@ class Lane:
         if self._circuit.phase is Phase.PAUSED:
             self._refused_version = seen.credentials_version
         self._tell(before, seen, now)
+
+    def _keep_pace(self, seen: Observation, epoch: int, now: float) -> None:
+        before = self._pace
+        if seen.outcome is Outcome.THROTTLED:
+            self._pace = before.throttled(epoch)
+        elif seen.outcome in OPENS:
+            self._pace = before.answered(epoch, now)
+        if self._pace.rate != before.rate:
+            self._pacer.change(self._pace.rate)
+            self._tell_rate()
+
+    def _tell_rate(self) -> None:
+        """Logs that the rate is cut, again when it has come down to half of that, and when it is whole again."""
+        rate, configured = self._pace.rate, self._limits.rate
+        facts = {"provider": self.provider, "rate": round(rate, 3), "configured": configured}
+        if self._pace.whole:
+            self._logger.info("provider.rate_restored", **facts)
+        elif self._told_rate == configured or rate <= self._told_rate / 2:
+            self._logger.warning("provider.slowed", **facts)
+        else:
+            return
+        self._told_rate = rate
 
     def _tell(self, before: Circuit, seen: Observation, now: float) -> None:
         """Logs a pause when it begins or its reason changes, not each time it is prolonged, and its end."""
@@ -341,6 +354,7 @@ class Lane:
         if after.reason is None:
             lasted = now - (now if self._paused_at is None else self._paused_at)
             self._paused_at = None
+            self._queue.was_closed(lasted)
             self._logger.info(
                 "provider.resumed", provider=self.provider, reason=before.reason, paused_seconds=round(lasted, 3)
             )

@@ -25,6 +25,10 @@ class Pacer:
         self._interval = 1 / rate
         self._next = float("-inf")
 
+    def change(self, rate: float) -> None:
+        """Goes on at another rate; the next one that may go is not affected."""
+        self._interval = 1 / rate
+
     def wait(self, now: float) -> float:
         """Seconds until the next may go; 0 if it may go now."""
         return max(0.0, self._next - _TOLERANCE - now)

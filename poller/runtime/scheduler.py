@@ -15,6 +15,7 @@ from poller.domain.lifecycle import Step, advance, await_run, begin, forget_run,
 from poller.domain.observation import REFUSALS, Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
+from poller.domain.urgency import slack
 from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
 from poller.runtime.clock import Wakeup
 from poller.runtime.failing import FailingPolls
@@ -88,7 +89,7 @@ class Scheduler:
         counts = Counter(watch.lane for watch in alive)
         for watch in alive:
             # As long as the rate takes for all of them.
-            spread = (counts[watch.lane] - 1) / watch.lane.rate
+            spread = (counts[watch.lane] - 1) / watch.lane.configured_rate
             self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
@@ -151,7 +152,9 @@ class Scheduler:
     def poll_now(self, watch: Watch) -> None:
         """Polls as soon as the connection lets it out; a poll under way is not waited for."""
         if not (watch.gone or watch.polling or watch.task.over):
-            watch.lane.plan(watch, self._clock.monotonic())
+            now = self._clock.monotonic()
+            # One that is due already keeps its place: whoever asks again and again would else never be polled.
+            watch.lane.plan(watch, now if watch.due is None else min(now, watch.due))
 
     def await_run(self, watch: Watch) -> None:
         """Watches the task, even one that has ended, for a run that is about to be asked to start."""
@@ -210,7 +213,7 @@ class Scheduler:
         watch.lane = lane
         self._forecasts.rejoin(watch, self._clock.now())
         if watch.due is not None and not watch.polling:
-            lane.plan(watch, watch.due)
+            lane.plan(watch, watch.due, watch.slack)
 
     def _drop(self, watch: Watch) -> None:
         watch.gone = True
@@ -273,7 +276,9 @@ class Scheduler:
             return
         # A refused poll is still due: it goes out as soon as its connection may be used.
         delay = 0.0 if seen.outcome in REFUSALS else self._delay(watch, seen)
-        watch.lane.plan(watch, self._clock.monotonic() + delay)
+        age = self._clock.now() + delay - watch.run_began_at
+        may_wait = slack(watch.prospect, age, watch.task.entry.policy, delay)
+        watch.lane.plan(watch, self._clock.monotonic() + delay, may_wait)
 
     def _delay(self, watch: Watch, seen: Observation) -> float:
         # While no answers come, an end would not be seen: the polls wait for better times.

@@ -30,6 +30,7 @@ class FakeConnection:
     in_flight: int = 0
     due: int = 0
     paused: str | None = None
+    rate: float = 50.0
 
 
 @dataclass

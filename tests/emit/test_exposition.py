@@ -141,6 +141,7 @@ def test_connections_are_told(every_state: FakeWatching) -> None:
     assert 'poller_polls_due{provider="jobs"} 12.0' in text
     assert 'poller_provider_paused{provider="jobs"} 1.0' in text
     assert 'poller_provider_paused{provider="idle"} 0.0' in text
+    assert 'poller_provider_rate{provider="jobs"} 50.0' in text
 
 
 def test_series_of_an_operation_start_at_zero_before_its_first_poll(every_state: FakeWatching) -> None:

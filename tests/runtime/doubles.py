@@ -245,6 +245,7 @@ def build_house(
         clock=clock(),
         draw=draw,
         retention=lambda _state: 3600.0,
+        forecasts=Forecasts(),
         failing=FailingPolls(clock(), logger),
     )
     lanes = [build_lane(name, provider, scheduler, logger, **options) for name, provider in providers.items()]
