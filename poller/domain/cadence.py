@@ -4,8 +4,8 @@ Exponential backoff with jitter; where the end of a run can be foreseen, its req
 
 Tasks that begin together would go on being polled together, at delays that are the same for all of them; jitter alone
 parts them too slowly, or not at all where it is 0. So some delays are cut short by a *phase* that is the task's own,
-for ever the same: each that has grown by up to what it grew, and the first in a state that follows a prospect by up to
-half. No delay falls below ``initial`` by that, nor below the one before. Delays of less than `PARTED_FROM` stay as they
+for ever the same: each that has grown by up to what it grew, and the first long one in a state that follows a prospect by
+up to half. No delay falls below ``initial`` by that, nor below the one before. Delays of less than `PARTED_FROM` stay as they
 are, and so do those that cannot grow (``initial`` as long as ``max``, ``growth`` 1): all their freedom is their jitter.
 """
 
@@ -20,6 +20,9 @@ LONGEST_FIRST_DELAY = 2.0
 
 PARTED_FROM = 60.0
 """Seconds from which on a delay is long beside the time over which first polls spread."""
+
+_MANY = 20.0
+"""How many times ``initial`` a first delay is that may be cut by half."""
 
 EARLY_STRETCH = 2.0
 """How many times ``max`` a delay may be while the end is not expected yet; what ends too soon is noticed by then."""
@@ -70,7 +73,9 @@ def _foreseen_delay(task: Task, foreseen: Prospect, age: float) -> float:
     shortest = min(policy.initial, policy.max)
     longest = policy.max * (EARLY_STRETCH if age < foreseen.expected else 1.0)
     delay = max(shortest, min(foreseen.next_age - age, longest))
-    return _parted(task, delay, max(shortest, delay / 2)) if task.contact.attempt <= 1 else delay
+    # Where a run has many polls: where it has two, half a delay is half of what there is.
+    is_first = task.contact.attempt <= 1 and delay >= _MANY * shortest
+    return _parted(task, delay, delay / 2) if is_first else delay
 
 
 def _parted(task: Task, delay: float, shortest: float) -> float:

@@ -22,6 +22,7 @@ from poller.protocols import Batch, Emitter, FinishedRun, Saved, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
+from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
 from poller.runtime.scheduler import Scheduler
