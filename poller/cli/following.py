@@ -109,7 +109,7 @@ class Show:
         self._as_json = as_json
         self._seen: dict[str, Seen] = {}
         self._ends: dict[str, Seen] = {}
-        self._bars: dict[str, TaskID] = {}
+        self._bars: dict[tuple[str, bool], TaskID] = {}
         self._troubles: dict[str, Outcome] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -185,20 +185,29 @@ class Show:
         """The bar of a task, as long as it has not ended."""
         name, now = told["name"], datetime.now(UTC)
         if Seen.told(told).settled or name in self._ends:
-            if name in self._bars:
-                self._progress.remove_task(self._bars.pop(name))
+            self._erase(name, True)
+            self._erase(name, False)
             return
+        progress = told["progress"]
+        # A bar cannot be made to forget that there was progress: another one takes its place.
+        self._erase(name, progress is None)
         fields = {
-            "completed": told["progress"] or 0,
-            "total": None if told["progress"] is None else 100,
+            "completed": progress or 0,
+            "total": None if progress is None else 100,
             "state": told["state"],
             "elapsed": _elapsed(told, now),
             "end": _end(expected_end(told, now)),
         }
-        if name in self._bars:
-            self._progress.update(self._bars[name], **fields)
+        bar = self._bars.get((name, progress is not None))
+        if bar is None:
+            self._bars[name, progress is not None] = self._progress.add_task(name, **fields)
         else:
-            self._bars[name] = self._progress.add_task(name, **fields)
+            self._progress.update(bar, **fields)
+
+    def _erase(self, name: str, measured: bool) -> None:
+        bar = self._bars.pop((name, measured), None)
+        if bar is not None:
+            self._progress.remove_task(bar)
 
     def _tell(self, seen: Seen) -> None:
         if seen.state == State.UNKNOWN:
