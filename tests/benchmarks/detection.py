@@ -24,9 +24,11 @@ ABOUT = "how soon an end is noticed with how many requests, compared with the sc
 
 _LEAST_HISTORY = 10
 """Finished runs from which on there is an optimum to be compared with."""
-_ROUNDS = 9
+_ROUNDS = 10
 _CLOSE = 0.985
 """Share of the requests allowed that is near enough."""
+_LEAST = 2.0
+"""Requests that every schedule needs: at the start, and after the end."""
 _STEP = 2.0
 _HEAD = f"{'requests':>10}{'delay s':>10}{'p95':>8}"
 
@@ -55,8 +57,9 @@ SHAPES: tuple[Callable[[float], Policy], ...] = (
     lambda pace: Policy(initial=pace, max=pace, growth=1.0),
     lambda pace: Policy(initial=pace / 4, max=pace * 4, growth=1.5),
     lambda pace: Policy(initial=pace / 16, max=pace * 16, growth=1.1),
+    lambda pace: Policy(initial=pace / 8, max=pace * 30, growth=1.02),
 )
-"""What a user would try: an even pace, the default's growth, and a patient one."""
+"""What a user would try: an even pace, the default's growth, and two that grow more slowly for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ def _paced(workload: Workload, shape: Callable[[float], Policy], most: float, us
         figures = ours(workload, shape(pace))
         if figures is not None and figures.requests <= most:
             best, wide = figures if best is None or figures.requests > best.requests else best, pace
-            if figures.requests >= most * _CLOSE:
+            if figures.requests - _LEAST >= (most - _LEAST) * _CLOSE:
                 break
         else:
             tight = pace
