@@ -5,9 +5,9 @@ Exponential backoff with jitter; where the end of a run can be foreseen, its req
 Tasks that begin together would go on being polled together, at delays that are the same for all of them; jitter alone
 parts them too slowly, or not at all where it is 0. So some delays are cut short by a *phase* that is the task's own,
 for ever the same: each that has grown by up to what it grew, and the first long one in a state that follows a prospect
-by up to half. No delay falls below ``initial`` by that, nor below the one before. Delays of less than `PARTED_FROM` stay
-as they are, and so do those that cannot grow (``initial`` as long as ``max``, ``growth`` 1): all their freedom is their
-jitter.
+by up to half. No delay falls below ``initial`` by that, nor below the one before. Delays of less than `PARTED_FROM`
+stay as they are, and so do those that cannot grow (``initial`` as long as ``max``, ``growth`` 1): all their freedom is
+their jitter.
 """
 
 from hashlib import blake2b

@@ -13,6 +13,8 @@ from poller.domain.task import Status, Task
 
 LATE_SHARE = 0.95
 """Share of a family's runs that are over before one is late."""
+_LEAST_RUNS = 3
+"""Finished runs from which on they foretell the next: of one or two nobody knows whether they were like the others."""
 _LEAST_LATE = 5
 """Finished runs from which on one can be late."""
 _STALE = 10
@@ -57,12 +59,12 @@ class Family:
         return self._new * _STALE >= len(self._durations) and self._new > 0
 
     def look(self, running: Sequence[float] = ()) -> Outlook | None:
-        """What the durations teach; None without any. ``running`` are the ages of runs under way, in seconds."""
+        """What the durations teach; None while they are too few. ``running``: the ages of runs under way, in seconds."""
         if self.is_stale:
             self._new = 0
-            self._outlook = known = outlook(self._durations, running)
-            enough = known is not None and len(self._durations) >= _LEAST_LATE
-            self._late_age = known.quantile(LATE_SHARE) if known is not None and enough else None
+            count = len(self._durations)
+            self._outlook = known = outlook(self._durations, running) if count >= _LEAST_RUNS else None
+            self._late_age = known.quantile(LATE_SHARE) if known is not None and count >= _LEAST_LATE else None
         return self._outlook
 
     @property

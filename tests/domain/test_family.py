@@ -33,10 +33,13 @@ def after(one: Task, *seen: tuple[float, Observation]) -> tuple[Task, Status]:
 
 class TestFamily:
     def test_knows_nothing_at_first(self) -> None:
-        """Nor does anything come of a run that took no time."""
+        """Nor does anything come of a run that took no time, or of one or two."""
         family = Family()
         family.add(Run(0.0))
         assert (family.look(), family.late_age) == (None, None)
+        for known in (False, False, True):
+            family.add(Run(100.0))
+            assert (family.look() is not None) is known
 
     def test_learns_from_every_run(self) -> None:
         """Those it began with and those that end later."""
