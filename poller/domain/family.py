@@ -59,7 +59,7 @@ class Family:
         return self._new * _STALE >= len(self._durations) and self._new > 0
 
     def look(self, running: Sequence[float] = ()) -> Outlook | None:
-        """What the durations teach; None while they are too few. ``running``: the ages of runs under way, in seconds."""
+        """What the durations teach; None while they are too few. ``running``: the ages of runs under way, seconds."""
         if self.is_stale:
             self._new = 0
             count = len(self._durations)
