@@ -39,12 +39,14 @@ class Forecasts:
             self.join(watch, now)
 
     def leave(self, watch: Watch) -> None:
-        """Forgets a task that is watched no more, and its family with the last of them."""
-        members = self._members.get(watch.family, set())
-        members.discard(watch)
-        if not members:
-            self._members.pop(watch.family, None)
-            self._families.pop(watch.family, None)
+        """Counts a task that is watched no more among none; what is known of its family stays until `tidy`."""
+        self._members[watch.family].discard(watch)
+
+    def tidy(self) -> None:
+        """Forgets the families of which no task is watched any more."""
+        for name in [name for name, members in self._members.items() if not members]:
+            del self._members[name]
+            self._families.pop(name, None)
 
     def observed(self, watch: Watch, before: Status, step: Step, seen: Observation, now: float) -> FinishedRun | None:
         """Heeds what a poll made of a task; the run that ended by it, if one did and its duration is known."""

@@ -93,6 +93,8 @@ class Scheduler:
             self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
+        # Only now: a task that goes may leave its family to one that comes.
+        self._forecasts.tidy()
         self._ordered = None
         self.ready = True
 

@@ -83,3 +83,42 @@ def test_what_cannot_be_measured_is_refused() -> None:
     done = subprocess.run(command("polls", "--pace", "1"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "2000 tasks need a pace of 1000 at least" in done.stderr
+
+
+WORKLOAD = {
+    "families": [
+        {
+            "name": "f",
+            "history": [50.0, 55.0, 60.0, 58.0, 52.0, 61.0, 57.0, 54.0, 59.0, 56.0],
+            "tasks": [{"duration": 57.0, "progress": None}, {"duration": 60.0, "progress": [[0, 0], [30, 50]]}],
+        }
+    ]
+}
+
+
+def test_detection_compares_each_schedule(tmp_path: Path) -> None:
+    """In the JSON that programs are promised: every peer, ours with no more requests, and the optimum."""
+    (tmp_path / "steady.json").write_text(json.dumps(WORKLOAD), "utf-8")
+    done = subprocess.run(
+        command("detection", "--workload", str(tmp_path / "steady.json"), "--json"), capture_output=True, check=True
+    )
+    (table,) = json.loads(done.stdout)
+    assert table["workload"] == "steady"
+    assert len(table["rows"]) == 4
+    for row in table["rows"]:
+        assert set(row) == {"policy", "requests", "delay_mean", "delay_p95", "ours", "optimum"}
+        for figures in (row, row["ours"], row["optimum"]):
+            assert figures["delay_mean"] >= 0.0
+            assert 2.0 <= figures["requests"] <= row["requests"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"families": []}', '{"families": [{"tasks": [{"duration": -1}]}]}'])
+def test_detection_refuses_what_is_no_workload(tmp_path: Path, content: str) -> None:
+    """In words, without a traceback."""
+    (tmp_path / "w.json").write_text(content, "utf-8")
+    done = subprocess.run(
+        command("detection", "--workload", str(tmp_path / "w.json")), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("no figures: ")
+    assert "Traceback" not in done.stderr

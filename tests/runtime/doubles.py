@@ -234,6 +234,7 @@ def build_house(
     store: MemoryStore | None = None,
     emitters: Sequence[Emitter] = (),
     draw: Callable[[], float] = lambda: 0.5,
+    forecasts: Forecasts | None = None,
     **options: float,
 ) -> House:
     """A scheduler that polls ``entries`` at ``providers``; ``options`` are those of every lane."""
@@ -246,7 +247,7 @@ def build_house(
         clock=clock(),
         draw=draw,
         retention=lambda _state: 3600.0,
-        forecasts=Forecasts(),
+        forecasts=forecasts or Forecasts(),
         failing=FailingPolls(clock(), logger),
     )
     lanes = [build_lane(name, provider, scheduler, logger, **options) for name, provider in providers.items()]
