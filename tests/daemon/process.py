@@ -241,3 +241,20 @@ async def poller(*arguments: str, cwd: Path | None = None, env: dict[str, str] |
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def command_under_way(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command that heeds Ctrl-C, with a pipe for its standard error; gone afterwards whatever happens."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "poller", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+        # Whoever runs the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

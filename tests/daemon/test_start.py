@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,17 @@ import aiohttp
 import pytest
 
 from poller.simulator import Simulator
-from tests.daemon.process import DaemonProcess, daemon, free_port, job, local_cloud, poller, providers, write_config
+from tests.daemon.process import (
+    DaemonProcess,
+    command_under_way,
+    daemon,
+    free_port,
+    job,
+    local_cloud,
+    poller,
+    providers,
+    write_config,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -148,14 +157,9 @@ async def test_a_refused_start_is_told(tmp_path: Path) -> None:
 async def test_ctrl_c_ends_the_following_and_not_the_job(tmp_path: Path) -> None:
     """Exit status 130, as after any Ctrl-C."""
     async with cloud(on_start={"duration": "1h"}) as (simulator, url):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "poller", "start", NAME, "-c", str(config(tmp_path, url))),
-            stderr=asyncio.subprocess.PIPE,
-            # Whoever runs the tests in the background has them ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        assert process.stderr is not None
-        async with asyncio.timeout(30):
+        command = command_under_way("start", NAME, "-c", str(config(tmp_path, url)))
+        async with command as process, asyncio.timeout(30):
+            assert process.stderr is not None
             while b"running" not in await process.stderr.readline():
                 pass
             process.send_signal(signal.SIGINT)

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.daemon.process import daemon, job, local_cloud, poller, write_config
+from tests.daemon.process import command_under_way, daemon, job, local_cloud, poller, write_config
 
 pytestmark = pytest.mark.e2e
 
@@ -56,11 +55,8 @@ async def test_ctrl_c_ends_the_waiting_alone(tmp_path: Path) -> None:
     """Exit status 130, one line, no traceback."""
     async with local_cloud(tasks=TASKS) as (_, url):
         config = write_config(tmp_path, url, [job("long")])
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "poller", "wait", "-c", str(config)), stderr=asyncio.subprocess.PIPE
-        )
-        assert process.stderr is not None
-        async with asyncio.timeout(30):
+        async with command_under_way("wait", "-c", str(config)) as process, asyncio.timeout(30):
+            assert process.stderr is not None
             assert await process.stderr.readline() == b"long: running\n"
             process.send_signal(signal.SIGINT)
             assert await process.stderr.read() == b"long: not followed any longer; the job goes on\n"
