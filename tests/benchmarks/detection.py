@@ -24,8 +24,8 @@ ABOUT = "how soon an end is noticed with how many requests, compared with the sc
 
 _LEAST_HISTORY = 10
 """Finished runs from which on there is an optimum to be compared with."""
-_ROUNDS = 10
-_CLOSE = 0.985
+_ROUNDS = 11
+_CLOSE = 0.993
 """Share of the requests allowed that is near enough."""
 _LEAST = 2.0
 """Requests that every schedule needs: at the start, and after the end."""

@@ -14,7 +14,7 @@ from poller.domain.state import State
 from poller.domain.task import Entry, Policy
 from tests.benchmarks.detecting.workload import Job, Workload
 
-MOST_REQUESTS = 3_000
+MOST_REQUESTS = 20_000
 """For one task; a schedule that needs more is out of the question."""
 
 

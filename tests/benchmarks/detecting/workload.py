@@ -153,7 +153,7 @@ def _reporting(name: str, percent: Callable[[float], float]) -> Workload:
 def _lying() -> Workload:
     random_ = random.Random("lies")
     jobs = []
-    for _ in range(_TASKS):
+    for _ in range(_TASKS * 4):
         duration = _log_normal(random_, _HALF_HOUR, 0.5)
         times = [duration * step / 20 for step in range(20)]
         jobs.append(Job(duration, times, [random_.uniform(0.0, 100.0) for _ in times]))
@@ -163,5 +163,5 @@ def _lying() -> Workload:
 def _without_history() -> Workload:
     """Each task is the only one of its family: nothing is ever learned."""
     random_ = random.Random("none")
-    kin = [Kin(f"once-{n}", [], [Job(_log_normal(random_, _HALF_HOUR, 1.0))]) for n in range(_TASKS)]
+    kin = [Kin(f"once-{n}", [], [Job(_log_normal(random_, _HALF_HOUR, 1.0))]) for n in range(_TASKS * 4)]
     return Workload("no history at all", kin)
