@@ -184,6 +184,15 @@ class Store(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of entries that were to be added: how many are new, how many differ from before, and how many not."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
 class Recorder(Protocol):
     """Who takes over what changed, to keep it and to tell it."""
 

@@ -3,6 +3,7 @@
 PollerError                 what the user is told, exit status 1
 ├── ConfigError             mistakes in config, specs or watchlist, all of them at once; exit status 2
 ├── NoSuchTaskError         nothing of that name is watched
+├── WatchlistError          a change of the watchlist is refused, and nothing of it was done
 ├── NoDaemonError           a command got no answer from a running daemon; later it may
 ├── StartError              a job was not started, or nobody knows whether it was
 │   ├── UnstartableError    its provider cannot start such jobs
@@ -49,6 +50,14 @@ class NoSuchTaskError(PollerError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no task {name!r} is known")
         self.name = name
+
+
+class WatchlistError(PollerError):
+    """A change of the watchlist is refused, and nothing of it was done; ``tasks`` are the names that stand against it."""
+
+    def __init__(self, text: str, tasks: Iterable[str]) -> None:
+        super().__init__(text)
+        self.tasks = tuple(tasks)
 
 
 class NoDaemonError(PollerError):

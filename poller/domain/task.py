@@ -12,6 +12,10 @@ from poller.domain.observation import Failure, Subtasks
 from poller.domain.state import ENDS, TERMINAL, State
 
 
+ADDED = "api"
+"""The source of an entry that stands in no file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """When to ask and when to draw conclusions; the config file's ``schedule`` with its defaults, in seconds."""
@@ -34,6 +38,8 @@ class Entry:
     """One entry of the watchlist: which task to watch, how, and what to call it.
 
     ``family`` names what its runs are runs of, where that does not follow from provider, operation and parameters.
+    What was added while the daemon runs may have an ``owner``, free text, and a ``ttl``: seconds from when it was last
+    added to when it leaves the watchlist by itself.
     """
 
     name: str
@@ -45,6 +51,13 @@ class Entry:
     follow: bool = False
     source: str = "file"
     family: str | None = None
+    owner: str | None = None
+    ttl: float | None = None
+
+    @property
+    def added(self) -> bool:
+        """Whether it was added while the daemon runs, and stands in no file."""
+        return self.source == ADDED
 
     def same_task(self, provider: str, operation: str, params: Mapping[str, str]) -> bool:
         """Whether these name the same remote task; another one under an old name is watched anew."""
