@@ -2,6 +2,8 @@
 
 import os
 import random
+import secrets
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -21,12 +23,13 @@ from poller.domain.circuit import Pauses
 from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation
+from poller.domain.shares import PARTITIONS
 from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
-from poller.protocols import Clock, Emitter
+from poller.protocols import Clock, Cluster, Emitter, Neighbours, Standing
 from poller.providers.binding import Binding, bind, check
 from poller.providers.diagnosis import UNASKED, Diagnosis, asked_with, diagnose
 from poller.providers.spec import Kind
@@ -38,11 +41,13 @@ from poller.runtime.following import Audience, Enough, Following
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
+from poller.runtime.membership import SOLE, Membership, Sole, boot_clock
 from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval
 from poller.runtime.once import Once
+from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
 from poller.runtime.starts import Start, Starts
-from poller.store.sql import open_store
+from poller.store.sql import SqlStore, open_store
 from poller.web.control import Control
 from poller.web.listening import serve, url
 from poller.web.login import Login
@@ -52,6 +57,12 @@ from poller.web.tls import server_context
 
 LONGEST_STOP = 4.0
 """Seconds that a stopping daemon goes on trying to commit what is left; closing the store may take some more."""
+
+LONGEST_GOODBYE = 1.0
+"""Seconds that a stopping replica tries to tell that it leaves."""
+
+EXPIRE_EVERY = 2.0
+"""Seconds between two looks for tasks whose time on the watchlist is over."""
 
 PRUNE_EVERY = 3_600.0
 """Seconds between two looks for what is too old to be kept."""
@@ -91,7 +102,7 @@ def _guard(loaded: Loaded, logger: Logger) -> Protection | None:
 
 def _store_problems(loaded: Loaded) -> Iterator[Problem]:
     try:
-        open_store(loaded.settings.store)
+        open_store(loaded.settings.store.url)
     except StoreError as error:
         yield loaded.problem(("store",), str(error).removeprefix("store: "))
 
@@ -117,10 +128,13 @@ class Daemon:
         self._logger = logger
         self._env = env
         self._clock = LoopClock()
-        self._store = open_store(self._loaded.settings.store)
-        self._metrics = Metrics(CollectorRegistry(), version("poller"), lambda: self._committer.unemitted)
+        self._store = _store(self._loaded)
+        self._tenure = _tenure(self._store.cluster(), self._loaded, logger)
+        self._metrics = Metrics(
+            CollectorRegistry(), version("poller"), lambda: self._committer.unemitted, self._standing
+        )
         told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
-        self._committer = Committer(self._store, told, self._clock, logger)
+        self._committer = Committer(self._store, told, self._clock, logger, self._tenure)
         self._forecasts = Forecasts()
         self.scheduler = Scheduler(
             committer=self._committer,
@@ -130,6 +144,17 @@ class Daemon:
             retention=_retention(self._loaded.settings.retention),
             failing=FailingPolls(self._clock, logger),
             forecasts=self._forecasts,
+            tenure=self._tenure,
+        )
+        self._roster = Roster(
+            store=self._store,
+            scheduler=self.scheduler,
+            committer=self._committer,
+            forecasts=self._forecasts,
+            clock=self._clock,
+            tenure=self._tenure,
+            pollable=self._is_pollable,
+            logger=logger,
         )
         self._starts = Starts(self.scheduler, self._committer, logger)
         self._stopped_at: float | None = None
@@ -145,7 +170,7 @@ class Daemon:
         Raises StoreError when the store cannot be opened or is in use, PollerError when the web server cannot listen.
         """
         loaded = self._loaded
-        where = _shown_store(loaded.settings.store)
+        where = self._store.place
         self._logger.info("daemon.started", version=version("poller"), store=where, tasks=len(loaded.entries))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
@@ -162,13 +187,23 @@ class Daemon:
                     group.start_soon(self._await_end, until, working)
                     await self._start(stack, working)
                     writing.start_soon(self._committer.run)
-                    for job in (self.scheduler.run, self._prune, self._watch_files, self._feed_watchdog):
+                    jobs = (self.scheduler.run, self._roster.run, self._prune, self._expire, self._watch_files)
+                    for job in (*jobs, self._feed_watchdog):
                         group.start_soon(job)
+                    if isinstance(self._tenure, Membership):
+                        group.start_soon(self._tenure.run)
             self.scheduler.flush(everything=True)
             self._committer.stop()
             writing.cancel_scope.deadline = self._latest_commit()
+        await self._leave()
         if self._committer.left:
             self._logger.error("store.not_committed", changes=self._committer.left)
+
+    async def _leave(self) -> None:
+        """Lets others take over at once what is held here; they would notice anyway."""
+        if isinstance(self._tenure, Membership):
+            with suppress(StoreError), anyio.move_on_after(LONGEST_GOODBYE):
+                await self._tenure.leave()
 
     async def _await_end(self, until: "Until", working: anyio.CancelScope) -> None:
         self._reason = await until(self)
@@ -189,10 +224,12 @@ class Daemon:
         try:
             await self._store.open()
             listen = await self._listen(stack)
-            await self._committer.recover()
             bindings = bind(self._loaded, self._env)
             self._kinds = {name: binding.kind for name, binding in bindings.items()}
-            await self._apply(self._loaded, {}, bindings)
+            await self._store.watch(list(self._loaded.entries.values()), self._clock.now())
+            self.scheduler.use(self._lanes(self._loaded, bindings))
+            await self._take_up()
+            self._metrics.reloaded(ok=True, at=self._clock.now())
             self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)
             self._notifier.ready(self._summary())
             self._started.set()
@@ -200,6 +237,35 @@ class Daemon:
             # Not raised here, where it would come out as one of a group.
             self._failure = error
             working.cancel()
+
+    async def _take_up(self) -> None:
+        """Watches what this replica holds from the start."""
+        if isinstance(self._tenure, Membership):
+            await self._tenure.join(self._roster)
+            await self._tenure.step()
+        else:
+            self._roster.hold(range(PARTITIONS))
+        await self._roster.catch_up()
+
+    def _lanes(self, loaded: Loaded, bindings: Mapping[str, Binding]) -> list[Lane]:
+        around = (self.scheduler, self._clock, self._logger)
+        return [_open_lane(each, loaded, *around, neighbours=self._tenure) for each in bindings.values()]
+
+    def _is_pollable(self, entry: Entry) -> bool:
+        kind = self._kinds.get(entry.provider)
+        operation = kind.operations.get(entry.operation) if kind else None
+        return operation is not None and all(name in entry.params for name in operation.required)
+
+    def _standing(self) -> Standing:
+        return Standing(
+            partitions=self._tenure.held,
+            replicas=self._tenure.count,
+            failovers=self._tenure.failovers,
+            fenced=self._committer.fenced,
+            store_up=self._committer.works,
+            waiting=self._committer.left,
+            strange=self._roster.strange,
+        )
 
     async def _listen(self, stack: AsyncExitStack) -> str:
         """Serves pages, metrics and API until the stack is closed; where, for people."""
@@ -271,22 +337,25 @@ class Daemon:
             for name, binding in bindings.items()
             if _connection(before, self._kinds, name) != _connection(loaded, kinds, name)
         }
-        changes = await self._apply(loaded, before.entries, renewed)
+        changes, now = diff(before.entries, loaded.entries), self._clock.now()
+        await self._store.watch(list(loaded.entries.values()), now)
+        # From here on nothing waits until the new config is in force; what follows from it in the store comes then.
+        self._loaded, self._kinds = loaded, kinds
+        self.scheduler.use(self._lanes(loaded, renewed))
+        self._roster.reconsider()
         self.scheduler.retire(before.settings.providers.keys() - loaded.settings.providers.keys())
         self.scheduler.show(_retention(loaded.settings.retention))
-        self._loaded, self._kinds = loaded, kinds
+        self._metrics.reloaded(ok=True, at=now)
+        await self._roster.catch_up()
         return changes
 
-    async def _apply(self, loaded: Loaded, before: Mapping[str, Entry], bindings: Mapping[str, Binding]) -> Diff:
-        changes, now = diff(before, loaded.entries), self._clock.now()
-        saved = await self._store.watch(list(loaded.entries.values()), now)
-        lanes = [_open_lane(b, loaded, self.scheduler, self._clock, self._logger) for b in bindings.values()]
-        families = self.scheduler.families(loaded.entries.values(), lanes)
-        self._forecasts.learn(await self._store.runs(self._forecasts.unknown(families)))
-        # From here on nothing waits: either all of it is applied or none.
-        self.scheduler.apply(loaded.entries, changes, saved, now, lanes)
-        self._metrics.reloaded(ok=True, at=now)
-        return changes
+    async def _expire(self) -> None:
+        """Takes off the watchlist, from time to time, what was to be on it for a time only."""
+        while True:
+            await anyio.sleep(EXPIRE_EVERY)
+            with suppress(StoreError):
+                if await self._store.expire(self._clock.now()):
+                    await self._roster.catch_up()
 
     async def _prune(self) -> None:
         """Forgets, from time to time, what is older than the history to be kept."""
@@ -306,7 +375,7 @@ Until = Callable[[Daemon], Awaitable[str]]
 
 async def stored_changes(loaded: Loaded) -> Diff:
     """How the watchlist of a config differs from the one that the daemon on its store loaded last."""
-    stored = await open_store(loaded.settings.store).watchlist()
+    stored = await _store(loaded).watchlist()
     return diff(_wherever_written(stored), _wherever_written(loaded.entries.values()))
 
 
@@ -418,7 +487,13 @@ class Follower(Audience, Protocol):
 
 
 def _open_lane(
-    binding: Binding, loaded: Loaded, reporter: Reporter, clock: Clock, logger: Logger, repeats: bool = True
+    binding: Binding,
+    loaded: Loaded,
+    reporter: Reporter,
+    clock: Clock,
+    logger: Logger,
+    repeats: bool = True,
+    neighbours: Neighbours = SOLE,
 ) -> Lane:
     settings, policy = binding.settings, loaded.settings.policy(binding.name)
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
@@ -429,6 +504,7 @@ def _open_lane(
         clock=clock,
         reporter=reporter,
         logger=logger,
+        neighbours=neighbours,
     )
 
 
@@ -448,10 +524,23 @@ def _retention(settings: Retention) -> Callable[[State], float]:
     return lambda state: settings.succeeded if state is State.SUCCEEDED else settings.unsuccessful
 
 
-def _shown_store(url: str) -> str:
-    """The store's URL without what may be a password."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def _store(loaded: Loaded) -> SqlStore:
+    """The store that the config names, yet to be opened."""
+    place = loaded.settings.store
+    return open_store(place.url, place.password.reveal if place.password else lambda: None)
+
+
+def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger) -> Sole | Membership:
+    """What this replica holds: everything, where there can be no other."""
+    if cluster is None:
+        return Sole()
+    lease = loaded.settings.replicas.lease
+    return Membership(cluster, name=_replica_name, lease=lease, clock=boot_clock, logger=logger)
+
+
+def _replica_name() -> str:
+    """A name for this process that no other had: its host's, for people, and chance."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def _connection(loaded: Loaded, kinds: Mapping[str, Kind], provider: str) -> tuple[object, ...] | None:
@@ -470,7 +559,7 @@ def _check_restart(before: Loaded, after: Loaded) -> None:
     """ConfigError for changes that a running daemon cannot take over."""
     changed = [
         after.problem((key,), "changed, this needs a restart")
-        for key in ("web", "store", "log")
+        for key in ("web", "store", "replicas", "log")
         if _fixed(before, key) != _fixed(after, key)
     ]
     if changed:

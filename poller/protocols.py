@@ -8,7 +8,7 @@ from poller.domain.events import FlagChange, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
-from poller.domain.prospect import Prospect
+from poller.domain.prospect import ExpectedEnd
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
@@ -84,6 +84,29 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A task of the watchlist as the store holds it; implements `WatchedTask`. No longer ``watched``: it was taken off.
+
+    What ticks is as old as its last flush.
+    """
+
+    entry: Entry
+    saved: Saved
+    watched: bool = True
+    expected: ExpectedEnd | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task as it was stored."""
+        return Task(self.entry, self.saved.status, self.saved.contact)
+
+    @property
+    def next_poll_at(self) -> float | None:
+        """When it is to be polled next, epoch seconds; None when it is polled no more, or nobody knows yet."""
+        return None if self.task.over else self.saved.next_poll_at
+
+
+@dataclass(frozen=True, slots=True)
 class FinishedRun:
     """A run that ended, for forecasts of its family; told once, under the id of the transition that ended it."""
 
@@ -109,13 +132,15 @@ class Pulse:
     name: str
     contact: Contact
     next_poll_at: float | None
+    expected: ExpectedEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that were told.
 
-    ``runs`` are those that ended, each in the batch that has its last transition.
+    ``runs`` are those that ended, each in the batch that has its last transition. ``epochs`` are those of the
+    partitions held while all this was concluded, by partition; None where there is nobody to share with.
     """
 
     at: float
@@ -123,9 +148,27 @@ class Batch:
     pulses: Sequence[Pulse] = ()
     told: Sequence[str] = ()
     runs: Sequence[FinishedRun] = ()
+    epochs: Mapping[int, int] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.pulses or self.told or self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of entries that were to be added: how many are new, how many differ from before, and how many not."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Tasks of the watchlist, as of its ``revision``; later changes may be among them already."""
+
+    revision: int
+    tasks: Sequence[Stored]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,25 +194,69 @@ class Store(Protocol):
         """Lets go of the store; what was committed stays."""
         ...
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
-        """Makes ``entries`` the watchlist and gives back what is known of those already stored, by name.
+    async def watch(self, entries: Sequence[Entry], now: float) -> None:
+        """Makes ``entries`` the watchlist, but for what was added at runtime, which stays unless one has its name.
 
-        An entry never stored is stored as unknown, first seen ``now``, and is not among what is given back. Nor is one
-        under a known name that means another task (`Entry.same_task`): what was known is lost. A stored task that is no
-        longer among the entries is marked as unwatched, and keeps what is known of it.
+        An entry never stored is stored as unknown, first seen ``now``; so is one under a known name that means another
+        task (`Entry.same_task`): what was known is lost. A stored task that is no longer among the entries is marked
+        as unwatched, and keeps what is known of it.
         """
         ...
 
-    async def commit(self, batch: Batch) -> None:
-        """Writes the batch in one transaction. A transition whose id is already stored is not stored again."""
+    async def add(self, entries: Sequence[Entry], now: float) -> Added:
+        """Adds ``entries`` to the watchlist, all or none; those with a ``ttl`` leave it so long after ``now``.
+
+        What is watched already as the same task takes over how it is to be watched; a file's task stays as it is. What
+        was taken off earlier goes on where it was. WatchlistError when a name means another task that is watched.
+        """
+        ...
+
+    async def remove(self, name: str, now: float) -> bool:
+        """Takes a task off the watchlist that was added at runtime; False: it was off already.
+
+        NoSuchTaskError for a name that was never stored, WatchlistError for a task that stands in a file.
+        """
+        ...
+
+    async def rearm(self, name: str, now: float) -> None:
+        """Lets a task that is missing or expired be watched anew, as never seen before.
+
+        NoSuchTaskError for one that is not watched, WatchlistError for one in another state.
+        """
+        ...
+
+    async def expire(self, now: float) -> int:
+        """Takes off the watchlist whose ``ttl`` is over; how many that were."""
+        ...
+
+    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> "Roll":
+        """The tasks whose place on the watchlist changed after the revision ``since``, those taken off included.
+
+        With 0: all that are watched. Only those in ``partitions``, if they are given.
+        """
+        ...
+
+    async def page(self, after: str, limit: int) -> Sequence[Stored]:
+        """At most ``limit`` of the tasks that are watched, sorted by name, from behind the name ``after`` on."""
+        ...
+
+    async def task(self, name: str) -> Stored | None:
+        """The task of that name, if it is watched."""
+        ...
+
+    async def commit(self, batch: Batch) -> Collection[int]:
+        """Writes the batch in one transaction. A transition whose id is already stored is not stored again.
+
+        Of partitions that someone else has taken since the batch's epochs nothing is written; gives these back.
+        """
         ...
 
     async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
         """The finished runs of each of ``families`` that has any, oldest first, the newest `MOST_RUNS` at most."""
         ...
 
-    async def untold(self) -> Sequence[Transition]:
-        """The transitions that were committed and not marked as told, oldest first."""
+    async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
+        """The transitions that were committed and not marked as told, oldest first; all, or those in ``partitions``."""
         ...
 
     async def prune(self, before: float) -> int:
@@ -185,12 +272,134 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What became of entries that were to be added: how many are new, how many differ from before, and how many not."""
+class Refusal:
+    """A provider's refusal that a replica met with: all pause for ``seconds`` more. ``by``: that replica."""
 
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
+    reason: Outcome
+    seconds: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a replica sees of the others, and of what they share.
+
+    ``alive`` are the replicas alive, itself among them, ``dead`` those whose time is over. ``held`` is how many
+    partitions it holds itself, ``free`` how many nobody holds, ``revision`` that of the watchlist. ``refusals`` are in
+    force, by provider.
+    """
+
+    alive: Sequence[str]
+    dead: Sequence[str]
+    held: int
+    free: int
+    revision: int
+    refusals: Mapping[str, Refusal]
+
+
+class Cluster(Protocol):
+    """The replicas on one store, and what they share: who lives, who holds what, who may ask. By the store's clock.
+
+    Every method may raise StoreError, and then may have been done or not.
+    """
+
+    async def join(self, replica: str, seconds: float) -> None:
+        """``replica``, a name never used before, lives for so many seconds, unless it is heard of again."""
+        ...
+
+    async def look(self, replica: str, seconds: float | None = None) -> Look | None:
+        """What ``replica`` sees; None when it has been declared dead and holds nothing any more.
+
+        With ``seconds`` it lives for that much longer.
+        """
+        ...
+
+    async def bury(self, dead: str) -> bool:
+        """Declares a replica dead if its time is over; whether it was this call that did."""
+        ...
+
+    async def held(self, replica: str) -> Mapping[int, int]:
+        """The partitions that ``replica`` holds, with the epoch of each."""
+        ...
+
+    async def take(self, replica: str, count: int) -> Mapping[int, int]:
+        """Takes up to ``count`` free partitions; those taken, with the epoch of each. Nothing for one declared dead."""
+        ...
+
+    async def release(self, replica: str, partitions: Collection[int]) -> None:
+        """Lets go of ``partitions``, as far as ``replica`` holds them."""
+        ...
+
+    async def leave(self, replica: str) -> None:
+        """``replica`` lives no more, and what it holds is free."""
+        ...
+
+    async def pause(self, provider: str, refusal: Refusal) -> None:
+        """Tells everybody of a refusal."""
+        ...
+
+    async def resume(self, provider: str) -> None:
+        """Takes back what was told of a refusal: the provider has answered."""
+        ...
+
+    async def probe(self, provider: str, replica: str, seconds: float) -> bool:
+        """Whether ``replica`` may send a poll that nobody else may send, for so many seconds at most."""
+        ...
+
+    async def probed(self, provider: str, replica: str) -> None:
+        """Lets others send such a poll."""
+        ...
+
+
+class Tenure(Protocol):
+    """What this replica holds, and whether it may believe so."""
+
+    @property
+    def epochs(self) -> Mapping[int, int] | None:
+        """The partitions held, with the epoch of each; None where there is nobody to share with."""
+        ...
+
+    @property
+    def store_answers(self) -> bool:
+        """Whether the store could be asked the last time."""
+        ...
+
+    def may_poll(self) -> bool:
+        """Whether polls may go out: not while it is in doubt what is held, unless the store cannot be asked."""
+        ...
+
+    def is_certain(self) -> bool:
+        """Whether nobody else can hold what is held here: only then it is told and shown."""
+        ...
+
+
+class Neighbours(Protocol):
+    """The other replicas, as a connection must heed them."""
+
+    @property
+    def count(self) -> int:
+        """How many replicas are alive, this one included: each has its share of every rate."""
+        ...
+
+    def may_poll(self) -> bool:
+        """Whether polls may go out."""
+        ...
+
+    async def may_probe(self, provider: str, seconds: float) -> bool:
+        """Whether a poll may go out that must be alone, for so many seconds at most; `probed` ends that."""
+        ...
+
+    def probed(self, provider: str) -> None:
+        """A poll that had to be alone has come back."""
+        ...
+
+    def refused(self, provider: str, reason: Outcome, seconds: float) -> None:
+        """The provider refused: all are to pause for so long."""
+        ...
+
+    def answered(self, provider: str) -> None:
+        """The provider answers again."""
+        ...
 
 
 class Recorder(Protocol):
@@ -206,6 +415,11 @@ class Recorder(Protocol):
 
     async def durable(self) -> None:
         """Waits until everything taken over so far would outlive the process."""
+        ...
+
+    @property
+    def works(self) -> bool:
+        """Whether the last thing that was to be kept could be."""
         ...
 
 
@@ -243,14 +457,27 @@ class WatchedTask(Protocol):
         ...
 
     @property
-    def prospect(self) -> Prospect | None:
+    def expected(self) -> ExpectedEnd | None:
         """When its run will probably end, as of its last poll; None where nothing is known, or nothing awaited."""
         ...
 
-    @property
-    def run_began_at(self) -> float:
-        """What the ages of its prospect count from, epoch seconds."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How this replica stands: ``partitions`` held, ``replicas`` alive, itself included, and how the store does.
+
+    ``failovers`` are the dead replicas whose partitions it declared free, ``fenced`` the commits of which something
+    was dropped because its partition had been lost. ``waiting`` changes are not committed, ``strange`` tasks are not
+    polled because the config does not know how.
+    """
+
+    partitions: int
+    replicas: int
+    failovers: int
+    fenced: int
+    store_up: bool
+    waiting: int
+    strange: int
 
 
 class ConnectionView(Protocol):

@@ -21,6 +21,7 @@ from poller.config.settings import (
     Log,
     MissingAfter,
     Provider,
+    Replicas,
     Retention,
     Schedule,
     Settings,
@@ -135,7 +136,7 @@ def json_schema() -> dict[str, Any]:
     schema = ConfigFile.model_json_schema()
     described = schema["$defs"]
     sections: tuple[BaseModel, ...] = (
-        *(Web(), Log(), MissingAfter(), Schedule(), Retention()),
+        *(Web(), Log(), MissingAfter(), Schedule(), Retention(), Replicas()),
         *(CredentialEndpoints(), TlsClient(), Provider(kind="http")),
     )
     for section in sections:

@@ -18,6 +18,7 @@ from poller.config.values import (
     Given,
     GivenWait,
     HostName,
+    Lease,
     Listens,
     Name,
     Proxy,
@@ -223,13 +224,25 @@ class Provider(Section):
                 yield from ((("credentials", key, inner), secret) for inner, secret in credential.items())
 
 
+class Replicas(Section):
+    """Several daemons on one PostgreSQL store, each of which watches some of the tasks."""
+
+    lease: Lease = 15.0
+    """After a replica has died, the others have taken its tasks over within so long; at least 2s."""
+
+
 class Settings(Section):
     """The settings of poller. Relative paths are relative to the file they stand in."""
 
     web: Web = Web()
     """The web server."""
     store: Store = Field(STORE, validate_default=True, repr=False)
-    """Where what must not be lost is kept: sqlite:///FILE, or postgresql://USER@HOST/DATABASE for several replicas."""
+    """Where what must not be lost is kept: sqlite:///FILE, or postgresql://USER@HOST/DATABASE for several replicas.
+
+    Also a mapping: ``url``, and ``password``, a secret.
+    """
+    replicas: Replicas = Replicas()
+    """How several daemons on one PostgreSQL store share the tasks out."""
     log: Log = Log()
     """The log."""
     schedule: Schedule = Schedule()
@@ -265,6 +278,8 @@ class Settings(Section):
 
     def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
         """Every secret, with its path."""
+        if self.store.password is not None:
+            yield ("store", "password"), self.store.password
         if self.web.api_token is not None:
             yield ("web", "api_token"), self.web.api_token
         for name, provider in self.providers.items():

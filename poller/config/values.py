@@ -38,6 +38,9 @@ LONGEST_DURATION = 36_500 * 86_400.0
 SHORTEST_WAIT = 0.001
 """Seconds."""
 
+SHORTEST_LEASE, LONGEST_LEASE = 2.0, 600.0
+"""Seconds."""
+
 FASTEST_RATE, SLOWEST_RATE = 100_000.0, 1 / 86_400
 """Per second."""
 
@@ -179,6 +182,14 @@ def _wait(value: object) -> float:
     return seconds
 
 
+def _lease(value: object) -> float:
+    """A duration in seconds that outlasts a busy database's worst answers."""
+    seconds = _span(value)
+    if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+        raise refusal(f"{found(value)}, 2s to 10m is allowed")
+    return seconds
+
+
 def _rate(value: object) -> float:
     """Events per second."""
     rate = _parsed(value, parse_rate)
@@ -203,6 +214,9 @@ Span = Annotated[float, PlainValidator(_span), *_AS_DURATION]
 
 Wait = Annotated[float, PlainValidator(_wait), *_AS_DURATION]
 """Seconds, more than none, written as a duration."""
+
+Lease = Annotated[float, PlainValidator(_lease), *_AS_DURATION]
+"""The same, for leases."""
 
 GivenWait = Annotated[float | None, PlainValidator(_wait), *_AS_DURATION]
 """The same; None only where the key is left out."""
@@ -314,22 +328,6 @@ def _host_name(value: object) -> str:
     return text
 
 
-def _store(value: object, info: ValidationInfo) -> str:
-    """The store's URL, with an absolute path. It is never quoted: a password may be in it."""
-    allowed = "sqlite:///FILE or postgresql://USER@HOST/DATABASE is allowed"
-    if not isinstance(value, str):
-        raise refusal(f"{kind(value)}, {allowed}")
-    if holds_control(value):
-        raise refusal(f"text with control characters, {allowed}")
-    sqlite = _SQLITE.fullmatch(value)
-    if sqlite:
-        # Not Path.resolve, which would follow links.
-        return f"sqlite:///{os.path.abspath(_surroundings(info).folder / sqlite[1])}"  # noqa: PTH100
-    if not _is_postgresql(value):
-        raise refusal(f"something else, {allowed}")
-    return value
-
-
 def _is_postgresql(text: str) -> bool:
     return text.startswith("postgresql://") and _has_good_port(text) and len(urlsplit(text).path) > 1
 
@@ -394,12 +392,6 @@ HostName = Annotated[
 ]
 """A host's name; None only where the key is left out."""
 
-Store = Annotated[
-    str,
-    PlainValidator(_store),
-    WithJsonSchema({"type": "string", "pattern": "^(sqlite:///|postgresql://[^/]*/).+$"}),
-]
-
 
 # --- secrets -------------------------------------------------------------------------------------------------------
 
@@ -442,6 +434,73 @@ def _file_name(value: object) -> str:
     if not isinstance(value, str) or not value or holds_control(value):
         raise refusal("file: not a file's name, the path of a file is allowed")
     return value
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """Where the store is: its URL, with an absolute path, and the password that goes with it, if one does."""
+
+    url: str = field(repr=False)
+    """May hold a password."""
+    password: Secret | None = None
+
+
+_STORE_ALLOWED = "sqlite:///FILE or postgresql://USER@HOST/DATABASE is allowed"
+_STORE_KEYS = ("url", "password")
+
+
+def _store(value: object, info: ValidationInfo) -> StorePlace:
+    """The store's place. Its URL is never quoted: a password may be in it."""
+    if not isinstance(value, dict):
+        return StorePlace(_store_url(value, info))
+    for key in value:
+        if key not in _STORE_KEYS:
+            raise refusal(
+                f"a mapping with an unknown key, url and password are allowed{did_you_mean(key, _STORE_KEYS)}"
+            )
+    if "url" not in value:
+        raise refusal(f"a mapping without url, {_STORE_ALLOWED} there")
+    password = _secret(value["password"], info) if "password" in value else None
+    return StorePlace(_store_url(value["url"], info), password)
+
+
+def _store_url(value: object, info: ValidationInfo) -> str:
+    if not isinstance(value, str):
+        raise refusal(f"{kind(value)}, {_STORE_ALLOWED}")
+    if holds_control(value):
+        raise refusal(f"text with control characters, {_STORE_ALLOWED}")
+    sqlite = _SQLITE.fullmatch(value)
+    if sqlite:
+        # Not Path.resolve, which would follow links.
+        return f"sqlite:///{os.path.abspath(_surroundings(info).folder / sqlite[1])}"  # noqa: PTH100
+    if not _is_postgresql(value):
+        raise refusal(f"something else, {_STORE_ALLOWED}")
+    return value
+
+
+_STORE_PATTERN = "^(sqlite:///|postgresql://[^/]*/).+$"
+
+Store = Annotated[
+    StorePlace,
+    PlainValidator(_store),
+    PlainSerializer(lambda place: place.url, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": ["string", "object"],
+            "pattern": _STORE_PATTERN,
+            "properties": {
+                "url": {"type": "string", "pattern": _STORE_PATTERN},
+                "password": {"type": ["string", "object"], "minLength": 1, "minProperties": 1},
+            },
+            "required": ["url"],
+            "additionalProperties": False,
+        }
+    ),
+]
+"""The store's URL, or a mapping of it and a password."""
 
 
 def _proxy(value: object, info: ValidationInfo) -> Secret | Literal["none"]:

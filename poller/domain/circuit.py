@@ -16,6 +16,9 @@ from enum import StrEnum
 from poller.domain.backoff import backoff
 from poller.domain.observation import OPENS, Observation, Outcome
 
+_ALIKE = 1.0
+"""Seconds by which the ends of two pauses may differ that are the same, told on two clocks."""
+
 
 class Phase(StrEnum):
     """How many polls a connection lets out."""
@@ -75,6 +78,21 @@ class Circuit:
         if self.phase is Phase.PAUSED and self.reason is Outcome.UNAUTHORIZED:
             return replace(self, phase=Phase.PROBING)
         return self
+
+    def told(self, reason: Outcome, until: float) -> "Circuit":
+        """The circuit after another replica of poller met with a refusal that holds until then.
+
+        Before its own first answer a connection heeds no refusal of credentials: it may have others.
+        """
+        if reason is Outcome.UNAUTHORIZED and self == Circuit():
+            return self
+        if self.phase is Phase.PAUSED and self.until >= until - _ALIKE:
+            return self
+        return Circuit(Phase.PAUSED, self.epoch + 1, self.refusals, until, reason)
+
+    def relieved(self) -> "Circuit":
+        """The circuit after another replica was answered: a pause is over, and one poll goes out."""
+        return replace(self, phase=Phase.PROBING) if self.phase is Phase.PAUSED else self
 
     def _opened(self, sent_epoch: int) -> "Circuit":
         if sent_epoch != self.epoch or self.phase is Phase.OPEN:

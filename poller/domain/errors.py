@@ -53,7 +53,7 @@ class NoSuchTaskError(PollerError):
 
 
 class WatchlistError(PollerError):
-    """A change of the watchlist is refused, and nothing of it was done; ``tasks`` are the names that stand against it."""
+    """A change of the watchlist is refused, and nothing of it was done; ``tasks`` are the names it fails for."""
 
     def __init__(self, text: str, tasks: Iterable[str]) -> None:
         super().__init__(text)

@@ -34,11 +34,10 @@ from dataclasses import dataclass, replace
 
 from poller.domain.events import FlagChange, Transition
 from poller.domain.observation import OPENS, REFUSALS, TELLS_STATUS, Failure, Observation, Outcome
-from poller.domain.state import ENDS, REPORTED, Flag, State
+from poller.domain.state import CONCLUDED, ENDS, REPORTED, Flag, State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
 
 _ALIVE = frozenset({State.UNKNOWN, State.PENDING, State.RUNNING})
-_CONCLUDED = frozenset({State.MISSING, State.EXPIRED})
 
 MOVES: Mapping[State, frozenset[State]] = {
     **{state: (REPORTED | {State.MISSING, State.EXPIRED}) - {state} for state in _ALIVE},
@@ -171,7 +170,7 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
     if state not in REPORTED:
         return before
     begins = _begins_run(before, state, seen.run_id)
-    if before.state in _CONCLUDED and not begins:
+    if before.state in CONCLUDED and not begins:
         return before
     status = _next_run(before, now) if begins else before
     moved = _progress_moved(status, seen)
@@ -193,7 +192,7 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
 def _begins_run(status: Status, state: State, run_id: str | None) -> bool:
     if status.state in _ALIVE:
         return False
-    shows_old_end = state in ENDS if status.state in _CONCLUDED else state is status.state
+    shows_old_end = state in ENDS if status.state in CONCLUDED else state is status.state
     another = run_id and status.run_id and run_id != status.run_id
     return not shows_old_end or bool(another)
 
@@ -258,7 +257,7 @@ def _give_up(task: Task, contact: Contact, now: float) -> Status:
 
 def _concluded(status: Status, state: State, now: float, raw_status: str | None, message: str | None) -> Status:
     """``status`` after a conclusion of poller's own: no run is awaited any longer, and a second one is no news."""
-    if status.state in _CONCLUDED:
+    if status.state in CONCLUDED:
         return replace(status, awaited_since=None)
     return replace(status, state=state, since=now, raw_status=raw_status, message=message, awaited_since=None)
 

@@ -19,7 +19,10 @@ class State(StrEnum):
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.STOPPED})
 """The ends that a provider reports; a followed task goes on after them."""
 
-TERMINAL = ENDS | {State.MISSING, State.EXPIRED}
+CONCLUDED = frozenset({State.MISSING, State.EXPIRED})
+"""The ends that poller concludes by itself."""
+
+TERMINAL = ENDS | CONCLUDED
 """The states after which a task is polled no more, unless it is followed."""
 
 REPORTED = ENDS | {State.PENDING, State.RUNNING}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from poller.domain.observation import Failure, Subtasks
 from poller.domain.state import ENDS, TERMINAL, State
 
-
 ADDED = "api"
 """The source of an entry that stands in no file."""
 

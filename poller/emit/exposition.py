@@ -89,7 +89,7 @@ class _Shown:
         labels = [*map(self._cache.labels, entries)]
         self._tasks += tasks
         self._labels += labels
-        foreseen = (pair for pair in zip(labels, part, strict=True) if pair[1].prospect is not None)
+        foreseen = (pair for pair in zip(labels, part, strict=True) if pair[1].expected is not None)
         self._expected_ends += starmap(expected_end_line, foreseen)
         self.operations.update((entry.provider, entry.operation) for entry in entries)
         self.followed.update((entry.provider, entry.operation) for entry in entries if entry.follow)

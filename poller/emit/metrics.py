@@ -16,8 +16,10 @@ from prometheus_client.registry import Collector
 from poller.domain.events import FlagChange, Transition
 from poller.domain.lifecycle import MOVES
 from poller.domain.observation import Observation, Outcome
+from poller.domain.shares import PARTITIONS
 from poller.domain.state import ENDS, TERMINAL, State
 from poller.domain.task import Entry
+from poller.protocols import Standing
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
@@ -81,14 +83,24 @@ class _Operation:
         self.durations = {state: Tally(TASK_SECONDS) for state in State if state in ENDS}
 
 
+_ALONE = Standing(PARTITIONS, 1, 0, 0, store_up=True, waiting=0, strange=0)
+
+
 class Metrics(Collector):
     """Counts what it is told as an emitter and as the observer of polls.
 
     ``registry`` gets it, and the metrics of the process. ``unemitted`` is asked, whenever these are collected, for
-    the number of transitions committed and not yet told.
+    the number of transitions committed and not yet told, ``standing`` for how this replica stands.
     """
 
-    def __init__(self, registry: CollectorRegistry, version: str, unemitted: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        version: str,
+        unemitted: Callable[[], int],
+        standing: Callable[[], Standing] = lambda: _ALONE,
+    ) -> None:
+        self._standing = standing
         self.registry = registry
         self._build = {"version": version, "python": platform.python_version()}
         self._unemitted = unemitted
@@ -190,6 +202,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "poller_transitions_unemitted", "Transitions committed and not yet told.", value=self._unemitted()
         )
+        yield from _standing(self._standing())
         yield GaugeMetricFamily(
             "poller_config_last_reload_successful",
             "Whether the config was accepted when it was last loaded.",
@@ -200,3 +213,19 @@ class Metrics(Collector):
             "When the config was last accepted.",
             value=self._reloaded_at,
         )
+
+
+def _standing(now: Standing) -> Iterator[Metric]:
+    gauges = (
+        ("poller_partitions_held", "Partitions of the tasks that this replica holds, of 1024.", now.partitions),
+        ("poller_replicas_alive", "Replicas alive, as this one sees it.", now.replicas),
+        ("poller_store_up", "Whether the store took the last thing it was asked to write.", int(now.store_up)),
+        ("poller_changes_waiting", "Changes not yet committed.", now.waiting),
+        ("poller_tasks_not_pollable", "Tasks held that the config does not know how to poll.", now.strange),
+    )
+    counters = (
+        ("poller_failovers", "Dead replicas whose partitions this one declared free.", now.failovers),
+        ("poller_fenced_commits", "Commits that lost something because its partition was lost.", now.fenced),
+    )
+    yield from (GaugeMetricFamily(name, text, value=value) for name, text, value in gauges)
+    yield from (CounterMetricFamily(name, text, value=value) for name, text, value in counters)

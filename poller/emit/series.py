@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from poller.domain.prospect import expected_end
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.emit.textformat import labels_text
@@ -145,5 +144,5 @@ EXPECTED_END_TEXT = "When it will probably end, as of its last poll."
 
 def expected_end_line(labels: TaskLabels, watched: WatchedTask) -> str:
     """The sample of a task whose end is to be expected; nothing for others."""
-    end = expected_end(watched.task.status, watched.prospect, watched.run_began_at)
+    end = watched.expected
     return "" if end is None else f"{EXPECTED_END}{{{labels.key}}} {end.at!r}\n"

@@ -1,7 +1,7 @@
 """Makes changes durable, many to a commit, and tells them afterwards."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -10,15 +10,21 @@ import structlog
 from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange, Transition
 from poller.domain.lifecycle import Step
+from poller.domain.shares import partition_of
+from poller.domain.state import Flag
 from poller.domain.task import Task
-from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Pulse, Store
+from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Pulse, Store, Tenure
 from poller.runtime.clock import Wakeup
+from poller.runtime.membership import SOLE
 
 _LINGER = 0.02
 """Seconds that the first change of a batch waits for others."""
 _TOLD_AFTER = 1.0
 """Seconds after which marks of what was told are written though nothing else is."""
 _RETRY_LONGEST = 10.0
+
+MOST_WAITING = 50_000
+"""Transitions that may wait to be committed, some 50 MB: when there are more, the polls wait for the store."""
 
 
 @dataclass(slots=True)
@@ -27,21 +33,42 @@ class _Collected:
 
     tasks: dict[str, Task] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
-    flags: list[FlagChange] = field(default_factory=list)
+    flags: dict[tuple[str, Flag], FlagChange] = field(default_factory=dict)
     runs: list[FinishedRun] = field(default_factory=list)
     pulses: list[Pulse] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
-    def batch(self, at: float) -> Batch:
-        """What one commit at ``at`` writes of it."""
-        return Batch(at, _changes(self.tasks, self.transitions), self.pulses, self.told, self.runs)
+    def batch(self, at: float, epochs: Mapping[int, int] | None = None) -> Batch:
+        """What one commit at ``at`` writes of it, in these ``epochs``."""
+        return Batch(at, _changes(self.tasks, self.transitions), self.pulses, self.told, self.runs, epochs)
+
+    def flip(self, change: FlagChange) -> None:
+        """Takes over that a flag rose or cleared; one that does both before it is told is none to be told."""
+        key = (change.task, change.flag)
+        if key in self.flags:
+            del self.flags[key]
+        else:
+            self.flags[key] = change
+
+    def without(self, is_lost: Callable[[str], bool]) -> "_Collected":
+        """The same but for the tasks whose names ``is_lost`` picks out; marks of what was told stay."""
+        kept = [each for each in self.transitions if not is_lost(each.task)]
+        ids = {each.transition_id for each in kept}
+        return _Collected(
+            tasks={name: task for name, task in self.tasks.items() if not is_lost(name)},
+            transitions=kept,
+            flags={key: flag for key, flag in self.flags.items() if not is_lost(flag.task)},
+            runs=[run for run in self.runs if run.transition_id in ids],
+            pulses=[pulse for pulse in self.pulses if not is_lost(pulse.name)],
+            told=self.told,
+        )
 
     def followed_by(self, newer: "_Collected") -> "_Collected":
         """Both as one. Pulses are left: there will be others."""
         return _Collected(
             tasks=self.tasks | newer.tasks,
             transitions=self.transitions + newer.transitions,
-            flags=self.flags + newer.flags,
+            flags=_flipped(self.flags, newer.flags),
             runs=self.runs + newer.runs,
             pulses=newer.pulses,
             told=self.told + newer.told,
@@ -53,17 +80,29 @@ class Committer:
 
     What cannot be committed waits and is tried again, in order. Of a task that changes again while waiting only the
     latest state is kept, and every transition and finished run.
+
+    ``tenure`` says which partitions are held. What belongs to one that was lost is neither written nor told, and what
+    was committed is told only while it is certain that nobody else does.
     """
 
     def __init__(
-        self, store: Store, emitters: Sequence[Emitter], clock: Clock, logger: structlog.typing.FilteringBoundLogger
+        self,
+        store: Store,
+        emitters: Sequence[Emitter],
+        clock: Clock,
+        logger: structlog.typing.FilteringBoundLogger,
+        tenure: Tenure = SOLE,
     ) -> None:
         self._store = store
+        self._tenure = tenure
         self._emitters = emitters
         self._clock = clock
         self._logger = logger
         self._collected = _Collected()
+        self._under_way = _Collected()
         self._untold = 0
+        self._deferred: list[tuple[Sequence[Transition], Iterable[FlagChange]]] = []
+        self.fenced = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
         self._stop = anyio.Event()
@@ -77,7 +116,17 @@ class Committer:
     @property
     def left(self) -> int:
         """Changes that are not committed."""
-        return len(self._collected.tasks)
+        return len(self._collected.tasks) + len(self._under_way.tasks)
+
+    @property
+    def works(self) -> bool:
+        """Whether the store could be asked, and took what was to be committed, the last time."""
+        return self._tenure.store_answers and not self.failing
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be committed that nothing more should be found out."""
+        return len(self._collected.transitions) >= MOST_WAITING
 
     def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
         """Takes over what changed, and the run if one has ended by that."""
@@ -87,7 +136,8 @@ class Committer:
             collected.transitions.append(step.transition)
         if finished is not None:
             collected.runs.append(finished)
-        collected.flags += step.flags
+        for flag in step.flags:
+            collected.flip(flag)
         self._wakeup.set()
 
     def flush(self, pulses: Sequence[Pulse]) -> None:
@@ -102,12 +152,32 @@ class Committer:
         self._wakeup.set()
         await committed
 
-    async def recover(self) -> int:
-        """Tells what an earlier run committed and did not live to tell; how many that were."""
-        untold = await self._store.untold()
-        self._untold = len(untold)
-        self._tell(untold, ())
-        return len(untold)
+    def retell(self, transitions: Sequence[Transition]) -> None:
+        """Tells what was committed, and not told as far as anybody knows."""
+        self._untold += len(transitions)
+        self._tell(transitions, ())
+        self._wakeup.set()
+
+    def confirmed(self) -> None:
+        """It is certain what is held: what was committed in doubt is told now."""
+        deferred, self._deferred = self._deferred, []
+        for transitions, flags in deferred:
+            self._tell(transitions, flags)
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forgets what is not committed or not told of tasks in ``partitions``: somebody else watches them."""
+        lost = frozenset(partitions)
+        before = self.left
+
+        def is_lost(name: str) -> bool:
+            return partition_of(name) in lost
+
+        self._collected = self._collected.without(is_lost)
+        if self.left < before:
+            self._note_fenced(before - self.left)
+        deferred, self._deferred = self._deferred, []
+        for transitions, flags in deferred:
+            self._deferred.append(self._kept(transitions, flags, lost))
 
     def stop(self) -> None:
         """Makes `run` write what there is and return."""
@@ -129,25 +199,49 @@ class Committer:
         """One commit of all there is; whether it succeeded."""
         waiting, self._waiting = self._waiting, []
         taken, self._collected = self._collected, _Collected()
-        batch = taken.batch(self._clock.now())
+        epochs = self._tenure.epochs
+        batch = taken.batch(self._clock.now(), None if epochs is None else dict(epochs))
         if not batch:
             _release(waiting)
             return True
+        self._under_way = taken
         try:
-            await self._store.commit(batch)
+            lost = await self._store.commit(batch)
         except StoreError as error:
             self._waiting = waiting + self._waiting
-            self._collected = taken.followed_by(self._collected)
+            self._collected = self._still_held(taken, batch).followed_by(self._collected)
             self._wakeup.set()
             self._note_failure(error)
             return False
+        finally:
+            self._under_way = _Collected()
         self._note_success()
         self._untold += len(taken.transitions)
         _release(waiting)
-        self._tell(taken.transitions, taken.flags)
+        if lost:
+            self._note_fenced(sum(partition_of(name) in lost for name in taken.tasks))
+        self._tell(*self._kept(taken.transitions, taken.flags.values(), lost))
         return True
 
-    def _tell(self, transitions: Sequence[Transition], flags: Sequence[FlagChange]) -> None:
+    def _still_held(self, taken: _Collected, batch: Batch) -> _Collected:
+        """What is to be tried again: what was lost meanwhile, though it be held again, is not."""
+        made, now = batch.epochs, self._tenure.epochs
+        if made is None or now is None:
+            return taken
+        return taken.without(lambda name: made.get(partition_of(name)) != now.get(partition_of(name)))
+
+    def _kept(
+        self, transitions: Sequence[Transition], flags: Iterable[FlagChange], lost: Collection[int]
+    ) -> tuple[Sequence[Transition], Sequence[FlagChange]]:
+        """What is to be told though ``lost`` were lost: those who hold these tell of them."""
+        kept = [each for each in transitions if partition_of(each.task) not in lost] if lost else transitions
+        self._untold -= len(transitions) - len(kept)
+        return kept, [each for each in flags if not lost or partition_of(each.task) not in lost]
+
+    def _tell(self, transitions: Sequence[Transition], flags: Iterable[FlagChange]) -> None:
+        if not self._tenure.is_certain():
+            self._deferred.append((transitions, flags))
+            return
         for transition in transitions:
             for emitter in self._emitters:
                 emitter.transition(transition)
@@ -156,6 +250,10 @@ class Committer:
         for flag in flags:
             for emitter in self._emitters:
                 emitter.flag(flag)
+
+    def _note_fenced(self, changes: int) -> None:
+        self.fenced += 1
+        self._logger.warning("commit.fenced", changes=changes)
 
     def _note_failure(self, error: StoreError) -> None:
         if not self.failing:
@@ -166,6 +264,12 @@ class Committer:
         if self.failing:
             self._logger.info("store.recovered")
         self.failing = False
+
+
+def _flipped(
+    older: dict[tuple[str, Flag], FlagChange], newer: dict[tuple[str, Flag], FlagChange]
+) -> dict[tuple[str, Flag], FlagChange]:
+    return {key: flag for key, flag in (older | newer).items() if (key in older) != (key in newer)}
 
 
 def _release(waiting: Sequence[asyncio.Future[None]]) -> None:

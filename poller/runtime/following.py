@@ -100,6 +100,11 @@ class Following:
     async def durable(self) -> None:
         """Nothing outlives a command."""
 
+    @property
+    def works(self) -> bool:
+        """There is nothing that could fail."""
+        return True
+
     def polled(self, entry: Entry, seen: Observation, duration: float, lag: float) -> None:
         """Tells what a poll brought."""
         del duration, lag

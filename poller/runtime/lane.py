@@ -14,16 +14,19 @@ from poller.domain.observation import OPENS, REFUSALS, Observation, Outcome
 from poller.domain.pace import Pace
 from poller.domain.starting import Job
 from poller.domain.task import Entry
-from poller.protocols import Clock, Provider
+from poller.protocols import Clock, Neighbours, Provider, Refusal
 from poller.runtime.clock import Wakeup
 from poller.runtime.duequeue import DueQueue
 from poller.runtime.limits import Limits, Pacer
+from poller.runtime.membership import SOLE
 from poller.runtime.watch import Watch
 
 GRACE = 30.0
 """Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
 _TICK = 5e-4
 """Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
+_DOUBT = 0.2
+"""Seconds between looks at whether other replicas leave the connection to this one."""
 _CREDENTIALS_CHECK = 1.0
 """Seconds between looks at the credentials while a connection pauses on their account."""
 
@@ -66,12 +69,17 @@ class Lane:
         clock: Clock,
         reporter: Reporter,
         logger: structlog.typing.FilteringBoundLogger,
+        neighbours: Neighbours = SOLE,
     ) -> None:
+        self._neighbours = neighbours
+        self._told_of: Circuit | None = None
+        self._probing = False
         self.provider = provider
         self.in_flight = 0
         self._connection = connection
         self._limits = limits
-        self._pacer = Pacer(limits.rate)
+        self._replicas = neighbours.count
+        self._pacer = Pacer(limits.rate / self._replicas)
         self._pace = Pace.of(limits.rate)
         self._told_rate = limits.rate
         self._circuit = Circuit()
@@ -125,15 +133,43 @@ class Lane:
         self._wakeup.set()
         return await errand.brought
 
-    @property
-    def rate(self) -> float:
-        """Polls per second that are allowed now: as configured, or fewer after the provider throttled them."""
-        return self._pace.rate
+    def share(self, replicas: int) -> None:
+        """So many replicas share the rate and the polls at once that the provider may see."""
+        if replicas != self._replicas:
+            self._replicas = replicas
+            self._pacer.change(self.rate)
+            self._wakeup.set()
+
+    def heed(self, refusal: Refusal | None) -> None:
+        """Another replica met with a refusal that is still in force; None: none did, or it has been answered since."""
+        now, before = self._clock.monotonic(), self._circuit
+        if refusal is not None:
+            self._circuit = before.told(refusal.reason, now + refusal.seconds)
+        elif before is self._told_of:
+            self._circuit = before.relieved()
+        if self._circuit is before:
+            return
+        if refusal is not None:
+            self._told_of = self._circuit
+            self._refused_version = self._connection.credentials_version
+            if refusal.reason is Outcome.THROTTLED:
+                self._slow_down(before.epoch)
+            self._tell(before, Observation(refusal.reason, message=f"as replica {refusal.by} tells"), now)
+        self._wakeup.set()
 
     @property
-    def configured_rate(self) -> float:
-        """Polls per second, at most; what a throttled connection comes back to."""
-        return self._limits.rate
+    def rate(self) -> float:
+        """Polls per second that are allowed here now: a share of what is configured, or less after throttling."""
+        return self._pace.rate / self._replicas
+
+    @property
+    def share_of_rate(self) -> float:
+        """Polls per second, at most, from here; what a throttled connection comes back to."""
+        return self._limits.rate / self._replicas
+
+    @property
+    def _most_in_flight(self) -> int:
+        return max(1, self._limits.max_in_flight // self._replicas)
 
     @property
     def due(self) -> int:
@@ -198,9 +234,26 @@ class Lane:
             await self._heed_credentials()
             self._decline_errands()
             wait = self._wait()
-            if wait == 0:
+            if wait == 0 and await self._may_go():
                 return self._take_errand() if self._errands else self._take()
-            await self._wakeup.sleep(wait)
+            await self._wakeup.sleep(_DOUBT if wait == 0 else wait)
+
+    async def _may_go(self) -> bool:
+        """Whether the next poll may go out as far as other replicas are concerned; asking them may take a moment."""
+        if self._circuit.phase is not Phase.PROBING:
+            return True
+        if not await self._neighbours.may_probe(self.provider, self._limits.timeout + _CREDENTIALS_CHECK):
+            return False
+        self._probing = True
+        if self._wait() == 0:
+            return True
+        self._probed()
+        return False
+
+    def _probed(self) -> None:
+        if self._probing:
+            self._probing = False
+            self._neighbours.probed(self.provider)
 
     def _decline_errands(self) -> None:
         """Nobody waits for a pause to end: what is asked for beside the polls is asked for by somebody who waits."""
@@ -235,11 +288,13 @@ class Lane:
         if self._retired:
             self._leave_when_idle()
             return None
+        if not self._neighbours.may_poll():
+            return _DOUBT
         now = self._clock.monotonic()
         if self._circuit.phase is Phase.PAUSED:
             left = self._circuit.until - now
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
-        if self._circuit.phase is Phase.PROBING and self.in_flight:
+        if self.in_flight and (self._circuit.phase is Phase.PROBING or self.in_flight >= self._most_in_flight):
             return None
         planned = 0.0 if self._errands else self._queue.wait(now)
         if planned is None:
@@ -276,8 +331,9 @@ class Lane:
     def _return(self) -> None:
         """Counts a request that has come back."""
         self.in_flight -= 1
+        self._probed()
         # Where more than one may be under way, nobody waits for this one to come back.
-        if self._circuit.phase is not Phase.OPEN or self._retired:
+        if self._circuit.phase is not Phase.OPEN or self._retired or self._replicas > 1:
             self._wakeup.set()
 
     async def _poll(self, watch: Watch) -> None:
@@ -320,18 +376,26 @@ class Lane:
         self._circuit = before.observed(seen, epoch, self._limits.pauses, now)
         if self._circuit is before:
             return
-        if self._circuit.phase is Phase.PAUSED:
+        if self._circuit.phase is Phase.PAUSED and self._circuit.reason is not None:
             self._refused_version = seen.credentials_version
+            self._neighbours.refused(self.provider, self._circuit.reason, self._circuit.until - now)
+        elif before.reason is not None:
+            self._neighbours.answered(self.provider)
         self._tell(before, seen, now)
 
     def _keep_pace(self, seen: Observation, epoch: int, now: float) -> None:
-        before = self._pace
         if seen.outcome is Outcome.THROTTLED:
-            self._pace = before.throttled(epoch)
+            self._slow_down(epoch)
         elif seen.outcome in OPENS:
-            self._pace = before.answered(epoch, now)
-        if self._pace.rate != before.rate:
-            self._pacer.change(self._pace.rate)
+            self._go_at(self._pace.answered(epoch, now))
+
+    def _slow_down(self, epoch: int) -> None:
+        self._go_at(self._pace.throttled(epoch))
+
+    def _go_at(self, pace: Pace) -> None:
+        before, self._pace = self._pace, pace
+        if pace.rate != before.rate:
+            self._pacer.change(self.rate)
             self._tell_rate()
 
     def _tell_rate(self) -> None:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -16,12 +16,13 @@ from poller.domain.observation import REFUSALS, Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry, Task
 from poller.domain.urgency import slack
-from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved
+from poller.protocols import Clock, PollObserver, PollRecord, Pulse, Recorder, Saved, Tenure
 from poller.runtime.clock import Wakeup
 from poller.runtime.failing import FailingPolls
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
 from poller.runtime.lastpolls import LastPolls
+from poller.runtime.membership import SOLE
 from poller.runtime.watch import Watch
 
 FLUSH_EVERY = 60.0
@@ -35,7 +36,7 @@ class Scheduler:
     """The tasks being watched. Implements `poller.protocols.Watching` and `poller.runtime.lane.Reporter`.
 
     ``draw`` gives random numbers, uniform in [0, 1). ``retention`` tells by its state how many seconds a finished task
-    is shown.
+    is shown. ``tenure`` tells whether anything is: nothing that another replica may show by now.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Scheduler:
         retention: Callable[[State], float],
         failing: FailingPolls,
         forecasts: Forecasts,
+        tenure: Tenure = SOLE,
     ) -> None:
+        self._tenure = tenure
         self._committer = committer
         self._observer = observer
         self._failing = failing
@@ -65,7 +68,7 @@ class Scheduler:
         self._wakeup = Wakeup()
         self._polls = LastPolls()
         self._running: TaskGroup | None = None
-        self.ready = False
+        self.loaded = False
 
     def apply(
         self,
@@ -80,8 +83,7 @@ class Scheduler:
         ``lanes`` are connections that are new or take the place of their namesakes. New tasks are first seen ``now``,
         or go on where ``saved`` left off. What is not among the changes is not touched, nor is a poll under way.
         """
-        for lane in lanes:
-            self._use(lane)
+        self.use(lanes)
         for name in (*changes.removed, *changes.restarted):
             self._drop(self._watches.pop(name))
         fresh = [self._begin(entries[name], saved.get(name), now) for name in (*changes.added, *changes.restarted)]
@@ -89,19 +91,39 @@ class Scheduler:
         counts = Counter(watch.lane for watch in alive)
         for watch in alive:
             # As long as the rate takes for all of them.
-            spread = (counts[watch.lane] - 1) / watch.lane.configured_rate
+            spread = (counts[watch.lane] - 1) / watch.lane.share_of_rate
             self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
         # Only now: a task that goes may leave its family to one that comes.
         self._forecasts.tidy()
         self._ordered = None
-        self.ready = True
+        self.loaded = True
 
     def families(self, entries: Iterable[Entry], lanes: Iterable[Lane] = ()) -> set[str]:
         """What the runs of ``entries`` are runs of; ``lanes`` are connections that are to be used for them."""
         used = self._lanes | {lane.provider: lane for lane in lanes}
         return {used[entry.provider].family(entry) for entry in entries}
+
+    def use(self, lanes: Iterable[Lane]) -> None:
+        """Takes connections into use that are new, or take the place of their namesakes."""
+        for lane in lanes:
+            self._use(lane)
+
+    def withdraw(self, partitions: Collection[int]) -> list[Pulse]:
+        """Watches no longer what is in ``partitions``; what ticked there and was not flushed."""
+        gone = [watch for watch in self._watches.values() if watch.partition in partitions]
+        pulses = [watch.pulse() for watch in gone if not watch.task.over]
+        for watch in gone:
+            self._drop(self._watches.pop(watch.task.entry.name))
+        self._ticked.difference_update(gone)
+        self._forecasts.tidy()
+        self._ordered = None
+        return pulses
+
+    def everything(self) -> Sequence[Watch]:
+        """Every task, however long ago it ended."""
+        return list(self._watches.values())
 
     def retire(self, providers: Iterable[str]) -> None:
         """Lets go of connections that no entry names any more."""
@@ -126,7 +148,7 @@ class Scheduler:
         ticked, self._ticked = self._ticked, set()
         if everything:
             ticked |= {watch for watch in self._watches.values() if watch.task.contact.unanswered_since is not None}
-        pulses = [Pulse(w.task.entry.name, w.task.contact, w.next_poll_at) for w in ticked if not w.gone]
+        pulses = [watch.pulse() for watch in ticked if not watch.gone]
         if pulses:
             self._committer.flush(pulses)
 
@@ -168,8 +190,15 @@ class Scheduler:
         self._conclude(watch, forget_run(watch.task))
         self._leave_if_over(watch)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the watchlist is loaded, and the store takes what is written."""
+        return self.loaded and self._committer.works
+
     def tasks(self) -> Sequence[Watch]:
-        """Every task to be shown, sorted by name."""
+        """Every task to be shown, sorted by name; none while another replica may show them."""
+        if not self._tenure.is_certain():
+            return []
         if self._ordered is None:
             self._ordered = sorted(self._watches.values(), key=lambda watch: watch.task.entry.name)
         now = self._clock.now()

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 from poller.domain.lifecycle import run_began
 from poller.domain.progress import Mark
-from poller.domain.prospect import Prospect
+from poller.domain.prospect import ExpectedEnd, Prospect, expected_end
+from poller.domain.shares import partition_of
 from poller.domain.task import Task
+from poller.protocols import Pulse, Saved, Stored
 
 if TYPE_CHECKING:
     from poller.runtime.lane import Lane
@@ -20,17 +22,18 @@ class Watch:
     was taken off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``told`` stands
     for what its last poll told, 0 before the first one. ``family`` is what its runs are runs of, ``marks`` are those of
     the progress of its run, ``prospect`` is when that will probably end, and from ``late_age`` on, in seconds, it is
-    late.
+    late. ``partition`` is the one that it belongs to.
     """
 
     __slots__ = (
-        *("due", "family", "gone", "lane", "lapse", "late_age", "marks", "next_poll_at", "polling", "prospect"),
-        *("slack", "task", "ticket", "told", "turn"),
+        *("due", "family", "gone", "lane", "lapse", "late_age", "marks", "next_poll_at", "partition", "polling"),
+        *("prospect", "slack", "task", "ticket", "told", "turn"),
     )
 
     def __init__(self, task: Task, lane: "Lane") -> None:
         self.task = task
         self.lane = lane
+        self.partition = partition_of(task.entry.name)
         self.due: float | None = None
         self.next_poll_at: float | None = None
         self.slack = 0.0
@@ -49,3 +52,18 @@ class Watch:
     def run_began_at(self) -> float:
         """What the ages of its run count from, epoch seconds."""
         return run_began(self.task.status)
+
+    @property
+    def expected(self) -> ExpectedEnd | None:
+        """When its run will probably end, as of its last poll; None where nothing is known, or nothing awaited."""
+        return expected_end(self.task.status, self.prospect, self.run_began_at)
+
+    def pulse(self) -> Pulse:
+        """What ticks."""
+        return Pulse(self.task.entry.name, self.task.contact, self.next_poll_at, self.expected)
+
+    def stored(self, now: float) -> Stored:
+        """The task as the store would have it ``now``."""
+        entry, status, contact = self.task.entry, self.task.status, self.task.contact
+        identity = (entry.name, entry.provider, entry.operation, entry.params)
+        return Stored(entry, Saved(*identity, status, contact, now, self.next_poll_at), expected=self.expected)

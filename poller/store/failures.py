@@ -13,14 +13,23 @@ class RefusedError(Exception):
 
 
 @contextmanager
-def store_errors(place: str, explain: Callable[[BaseException], str]) -> Iterator[None]:
-    """Raises what goes wrong inside as StoreError: ``place``, then what ``explain`` makes of a driver's error."""
+def store_errors(
+    place: str, explain: Callable[[BaseException], str], foreign: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Raises what goes wrong inside as StoreError: ``place``, then what ``explain`` makes of a driver's error.
+
+    ``foreign`` are the errors that a driver raises as its own.
+    """
     try:
         yield
     except RefusedError as refusal:
         raise StoreError(f"{place}: {refusal}") from refusal
+    except TimeoutError as error:
+        raise StoreError(f"{place}: does not answer in time") from error
     except OSError as error:
         raise StoreError(f"{place}: {_in_words(error)}") from error
+    except foreign as error:
+        raise StoreError(f"{place}: {explain(error)}") from error
     except DBAPIError as error:
         # Never the text of the SQLAlchemy error itself: it quotes the statement and every value in it.
         raise StoreError(f"{place}: {explain(error.orig or error)}") from error

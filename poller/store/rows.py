@@ -13,10 +13,12 @@ from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.observation import Failure, Outcome, Subtasks
 from poller.domain.progress import Mark
+from poller.domain.prospect import Basis, ExpectedEnd
+from poller.domain.shares import partition_of
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
-from poller.protocols import FinishedRun, Pulse, Saved
-from poller.store.schema import partition_of, storable
+from poller.protocols import FinishedRun, Pulse, Saved, Stored
+from poller.store.schema import storable
 
 Values = dict[str, Any]
 """A row: values by column."""
@@ -24,11 +26,14 @@ Values = dict[str, Any]
 IDENTITY = ("provider", "operation", "params")
 """The columns that tell which remote task a name means: `Entry.same_task` in terms of rows."""
 
-MANNER = ("labels", "policy", "follow", "source", "family")
+MANNER = ("labels", "policy", "follow", "source", "family", "owner", "ttl")
 """The columns that tell how a task is watched."""
 
 KNOWLEDGE = tuple(field.name for field in fields(Status))
 """The columns that tell what is known of a task."""
+
+EXPECTED = ("expected_basis", "expected_at", "expected_low_at", "expected_high_at")
+"""The columns that tell when a run will probably end."""
 
 _SAME_STATUS = tuple(name for name in KNOWLEDGE if name not in {"state", "subtasks"})
 _SAME_CONTACT = tuple(field.name for field in fields(Contact) if field.name != "last_failure")
@@ -51,6 +56,8 @@ def entry_values(entry: Entry) -> Values:
         "follow": entry.follow,
         "source": entry.source,
         "family": entry.family,
+        "owner": entry.owner,
+        "ttl": entry.ttl,
     }
 
 
@@ -58,12 +65,14 @@ def task_values(task: Task, at: float) -> Values:
     """The whole row of ``task``, written at ``at``, as one that is watched."""
     entry = task.entry
     place = {"name": entry.name, "partition": partition_of(entry.name), "unwatched_at": None, "next_poll_at": None}
+    place |= {"expires_at": None, "revision": 0} | _expected_values(None)
     return place | entry_values(entry) | _status_values(task.status) | _contact_values(task.contact, at)
 
 
 def pulse_values(pulse: Pulse, at: float) -> Values:
     """What ticks, written at ``at``."""
-    return _contact_values(pulse.contact, at) | {"next_poll_at": pulse.next_poll_at}
+    ticks = {"next_poll_at": pulse.next_poll_at} | _expected_values(pulse.expected)
+    return _contact_values(pulse.contact, at) | ticks
 
 
 def transition_values(transition: Transition) -> Values:
@@ -98,7 +107,14 @@ def entry_of(row: Values) -> Entry:
         follow=row["follow"],
         source=row["source"],
         family=row["family"],
+        owner=row["owner"],
+        ttl=row["ttl"],
     )
+
+
+def stored_of(row: Values) -> Stored:
+    """The task stored as ``row``."""
+    return Stored(entry_of(row), saved_of(row), row["unwatched_at"] is None, _expected_of(row))
 
 
 def saved_of(row: Values) -> Saved:
@@ -166,6 +182,17 @@ def _contact_of(row: Values) -> Contact:
         last_failure=None if outcome is None else Failure(Outcome(outcome), row["failure_at"], row["failure_message"]),
         **{name: row[name] for name in _SAME_CONTACT},
     )
+
+
+def _expected_values(end: ExpectedEnd | None) -> Values:
+    if end is None:
+        return dict.fromkeys(EXPECTED)
+    return dict(zip(EXPECTED, (end.basis.value, end.at, end.low_at, end.high_at), strict=True))
+
+
+def _expected_of(row: Values) -> ExpectedEnd | None:
+    basis, *times = (row[name] for name in EXPECTED)
+    return None if basis is None else ExpectedEnd(Basis(basis), *times)
 
 
 # Watched by the thousand, tasks share a handful of policies.

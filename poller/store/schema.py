@@ -4,14 +4,10 @@ Times are seconds since the epoch in double precision, so that they come back as
 needs a new revision in `poller.store.migrations` as well.
 """
 
-import hashlib
 import re
 
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, Double, Index, Integer, MetaData, Table, Text, false
 from sqlalchemy.types import TypeDecorator
-
-PARTITIONS = 1024
-"""Into how many shares the tasks are divided among replicas. Fixed: it is part of what is stored."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -32,6 +28,9 @@ class AnyText(TypeDecorator[str]):
         return None if value is None else storable(value)
 
 
+Ordered = AnyText().with_variant(Text(collation="C"), "postgresql")
+"""Text that every database sorts by its code points, as Python does."""
+
 _NAMES = {
     "pk": "pk_%(table_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -43,7 +42,7 @@ metadata = MetaData(naming_convention=_NAMES)
 tasks = Table(
     "tasks",
     metadata,
-    Column("name", AnyText, primary_key=True),
+    Column("name", Ordered, primary_key=True),
     Column("partition", Integer, nullable=False),
     # What was asked for. ``policy`` holds what differs from the defaults; the three JSON texts have sorted keys.
     Column("provider", AnyText, nullable=False),
@@ -54,7 +53,12 @@ tasks = Table(
     Column("follow", Boolean, nullable=False),
     Column("source", AnyText, nullable=False),
     Column("family", AnyText),
+    Column("owner", AnyText),
+    Column("ttl", Double),
+    Column("expires_at", Double),
     Column("unwatched_at", Double),
+    # The watchlist's revision that this row was last changed by: see `watchlist`.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
     # What is known: `Status`.
     Column("first_seen_at", Double, nullable=False),
     Column("since", Double, nullable=False),
@@ -89,7 +93,12 @@ tasks = Table(
     Column("missing_polls", BigInteger, nullable=False),
     Column("missing_since", Double),
     Column("next_poll_at", Double),
+    Column("expected_basis", AnyText),
+    Column("expected_at", Double),
+    Column("expected_low_at", Double),
+    Column("expected_high_at", Double),
     Column("saved_at", Double, nullable=False),
+    Index("ix_tasks_revision", "revision"),
 )
 
 transitions = Table(
@@ -145,7 +154,49 @@ Index(
 )
 
 
-def partition_of(name: str) -> int:
-    """The partition that the task ``name`` belongs to, the same for ever and everywhere."""
-    digest = hashlib.blake2b(storable(name).encode(), digest_size=4).digest()
-    return int.from_bytes(digest) % PARTITIONS
+# What is to expire is little, and is looked for often.
+Index(
+    "ix_tasks_expires_at",
+    tasks.c.expires_at,
+    sqlite_where=tasks.c.expires_at.is_not(None),
+    postgresql_where=tasks.c.expires_at.is_not(None),
+)
+
+# One row. Its revision grows with every change of the watchlist, in the change's own transaction, which locks it: so
+# revisions become visible in their order, and who has read up to one has missed nothing before it.
+watchlist = Table(
+    "watchlist",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+# The live replicas; one that is not among them is dead, and what it holds is free. Times are the database's.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", AnyText, primary_key=True),
+    Column("joined_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+# Who holds each partition. ``epoch`` grows whenever it is taken.
+leases = Table(
+    "leases",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", AnyText),
+    Column("epoch", BigInteger, nullable=False),
+)
+
+# What replicas must know of each other's connections: until when all pause, and which one may ask, alone.
+connections = Table(
+    "connections",
+    metadata,
+    Column("provider", AnyText, primary_key=True),
+    Column("reason", AnyText),
+    Column("paused_until", Double),
+    Column("paused_by", AnyText),
+    Column("prober", AnyText),
+    Column("probing_until", Double),
+)

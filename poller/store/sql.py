@@ -7,51 +7,66 @@ asking; another one reads beside it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from itertools import islice
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Delete, Select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from poller.domain.errors import StoreError
+from poller.domain.errors import NoSuchTaskError, StoreError, WatchlistError
 from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
-from poller.domain.task import Entry
-from poller.protocols import Batch, Saved, TransitionPage
+from poller.domain.shares import PARTITIONS, partition_of
+from poller.domain.state import CONCLUDED
+from poller.domain.task import ADDED, Entry
+from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
 from poller.store.cursor import cursor_at, row_at
 from poller.store.failures import RefusedError, store_errors
-from poller.store.migrations import is_current, migrate
+from poller.store.leases import SqlCluster, lost_partitions
+from poller.store.migrations import is_current, migrate_once
+from poller.store.postgresql import PostgresqlDatabase, is_postgresql
 from poller.store.rows import (
     Values,
     entry_of,
     pulse_values,
     run_of,
     run_values,
+    stored_of,
     task_values,
     transition_of,
     transition_values,
 )
 from poller.store.sqlite import SqliteDatabase
 from poller.store.statements import (
+    ENTRIES,
     KEY,
     MARK_TOLD,
+    PROLONG,
+    REVISION,
     SAVE_PULSE,
-    STORED,
-    UNTOLD,
+    TAKE_REVISION,
     UNWATCH,
     WATCH,
     WATCHED,
+    changed,
+    expired,
     forget_runs,
     forget_tasks,
     forget_transitions,
     inserts,
+    named,
     newest,
     newest_runs,
+    page_of_tasks,
+    set_revision,
+    untold,
 )
-from poller.store.watching import Comparison, first_rows
+from poller.store.watching import Addition, Comparison, first_rows, with_revision
 
 T = TypeVar("T")
 
@@ -62,16 +77,22 @@ _FAMILIES_AT_A_TIME = 500
 _FORGETTING = (forget_transitions, forget_runs, forget_tasks)
 
 
-def open_store(url: str) -> "SqlStore":
+Password = Callable[[], str | None]
+"""Gives the password of a database as it is now; None for none."""
+
+
+def open_store(url: str, password: Password = lambda: None) -> "SqlStore":
     """The store that ``url`` names, yet to be opened. StoreError, which tells what is allowed, if it names none."""
-    return SqlStore(url)
+    if is_postgresql(url):
+        return SqlStore(PostgresqlDatabase(url, password))
+    return SqlStore(SqliteDatabase(url))
 
 
 class SqlStore:
-    """A `Store` in the database that ``url`` names. StoreError, which tells what is allowed, if it names none."""
+    """A `Store` in ``database``."""
 
-    def __init__(self, url: str) -> None:
-        self._database = SqliteDatabase(url)
+    def __init__(self, database: "SqliteDatabase | PostgresqlDatabase") -> None:
+        self._database = database
         self._inserts = inserts(self._database.insert)
         self._writing = asyncio.Lock()
         self._reading = self._writing if self._database.has_one_connection else asyncio.Lock()
@@ -79,6 +100,17 @@ class SqlStore:
         self._closing: asyncio.Future[None] | None = None
         self._engine: AsyncEngine | None = None
         self._undo = AsyncExitStack()
+
+    @property
+    def place(self) -> str:
+        """What people call the store; nothing secret is in it."""
+        return self._database.place
+
+    def cluster(self) -> SqlCluster | None:
+        """What the replicas on the store share; None for one that belongs to one daemon."""
+        if isinstance(self._database, PostgresqlDatabase):
+            return SqlCluster(self._transaction, self._database.insert)
+        return None
 
     async def open(self) -> None:
         """Takes hold of the store and migrates it; see `Store.open`."""
@@ -94,14 +126,48 @@ class SqlStore:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
+    async def watch(self, entries: Sequence[Entry], now: float) -> None:
         """Makes ``entries`` the watchlist; see `Store.watch`. Only rows that are new or differ are written."""
-        return await self._write(partial(self._watch, Comparison(entries, now), now))
+        await self._write(partial(self._watch, Comparison(entries, now), now))
 
-    async def commit(self, batch: Batch) -> None:
+    async def add(self, entries: Sequence[Entry], now: float) -> Added:
+        """Adds ``entries`` to the watchlist, all or none; see `Store.add`."""
+        return await self._write(partial(self._add, entries, now))
+
+    async def remove(self, name: str, now: float) -> bool:
+        """Takes a task off the watchlist that was added at runtime; see `Store.remove`."""
+        return await self._write(partial(self._remove, name, now))
+
+    async def rearm(self, name: str, now: float) -> None:
+        """Lets a task that is missing or expired be watched anew; see `Store.rearm`."""
+        await self._write(partial(self._rearm, name, now))
+
+    async def expire(self, now: float) -> int:
+        """Takes off the watchlist whose ``ttl`` is over; how many that were. Writes nothing if that is none."""
+        if not await self._read(expired(now).limit(1), _itself):
+            return 0
+        return await self._write(partial(self._expire, now))
+
+    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+        """The tasks whose place on the watchlist changed; see `Store.tasks`."""
+        some = None if partitions is None or len(partitions) == PARTITIONS else sorted(partitions)
+        (revision,) = await self._read(REVISION, itemgetter("revision"))
+        if revision == since:
+            return Roll(revision, ())
+        return Roll(revision, await self._read(changed(since, some), stored_of))
+
+    async def page(self, after: str, limit: int) -> Sequence[Stored]:
+        """Tasks that are watched, by name; see `Store.page`."""
+        return await self._read(page_of_tasks(after, limit), stored_of)
+
+    async def task(self, name: str) -> Stored | None:
+        """The task of that name, if it is watched."""
+        found = [stored for stored in await self._read(named([name]), stored_of) if stored.watched]
+        return found[0] if found else None
+
+    async def commit(self, batch: Batch) -> Collection[int]:
         """Writes ``batch``, all or nothing; see `Store.commit`. The next poll of a task is only a pulse's to tell."""
-        if batch:
-            await self._write(partial(self._commit, batch))
+        return await self._write(partial(self._commit, batch)) if batch else ()
 
     async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
         """The newest finished runs of each of ``families``, oldest first; see `Store.runs`."""
@@ -112,9 +178,9 @@ class SqlStore:
                 found.setdefault(family, []).append(run)
         return found
 
-    async def untold(self) -> Sequence[Transition]:
-        """The transitions that were not marked as told, oldest first."""
-        return await self._read(UNTOLD, transition_of)
+    async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
+        """The transitions that were not marked as told, oldest first; see `Store.untold`."""
+        return await self._read(untold(partitions), transition_of)
 
     async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
         """A page of transitions, newest first; see `Store.transitions`. What is committed meanwhile moves no page."""
@@ -172,21 +238,97 @@ class SqlStore:
         with self._errors():
             await self._undo.aclose()
 
-    async def _watch(self, comparison: Comparison, now: float, connection: AsyncConnection) -> Mapping[str, Saved]:
-        await _select(connection, STORED, comparison.see)
-        await _execute(connection, self._inserts.begin_anew, first_rows(comparison.anew, now))
-        await _execute(connection, WATCH, comparison.watched)
-        await _execute(connection, UNWATCH, comparison.unwatched)
-        return comparison.known
+    async def _watch(self, comparison: Comparison, now: float, connection: AsyncConnection) -> None:
+        revision = await _next_revision(connection)
+        await _select(connection, ENTRIES, comparison.see)
+        if comparison:
+            await self._enroll(connection, comparison.anew, comparison.watched, now, revision)
+            await _execute(connection, UNWATCH, with_revision(comparison.unwatched, revision))
 
-    async def _commit(self, batch: Batch, connection: AsyncConnection) -> None:
-        at, changes = batch.at, batch.changes
+    async def _add(self, entries: Sequence[Entry], now: float, connection: AsyncConnection) -> Added:
+        revision = await _next_revision(connection)
+        rows = await self._named(connection, [entry.name for entry in entries])
+        addition = Addition(entries, rows, now)
+        if addition.anew or addition.watched:
+            await self._enroll(connection, addition.anew, addition.watched, now, revision)
+        await _execute(connection, PROLONG, addition.prolonged)
+        return addition.added
+
+    async def _enroll(
+        self,
+        connection: AsyncConnection,
+        anew: Iterable[Entry],
+        watched: Iterable[Values],
+        now: float,
+        revision: int,
+    ) -> None:
+        await connection.execute(set_revision(revision))
+        await _execute(connection, self._inserts.begin_anew, first_rows(anew, now, revision))
+        await _execute(connection, WATCH, with_revision(watched, revision))
+
+    async def _remove(self, name: str, now: float, connection: AsyncConnection) -> bool:
+        revision = await _next_revision(connection)
+        row = await self._one(connection, name)
+        if row["unwatched_at"] is not None:
+            return False
+        if row["source"] != ADDED:
+            raise WatchlistError(f"{name}: stands in {row['source']}: take it out of there, and it goes", [name])
+        await self._unwatch(connection, [name], now, revision)
+        return True
+
+    async def _expire(self, now: float, connection: AsyncConnection) -> int:
+        revision = await _next_revision(connection)
+        names: list[str] = []
+        await _select(connection, expired(now), lambda rows: names.extend(row["name"] for row in rows))
+        await self._unwatch(connection, names, now, revision)
+        return len(names)
+
+    async def _unwatch(self, connection: AsyncConnection, names: Iterable[str], now: float, revision: int) -> None:
+        await connection.execute(set_revision(revision))
+        rows = [{KEY: name, "unwatched_at": now} for name in names]
+        await _execute(connection, UNWATCH, with_revision(rows, revision))
+
+    async def _rearm(self, name: str, now: float, connection: AsyncConnection) -> None:
+        revision = await _next_revision(connection)
+        row = await self._one(connection, name)
+        if row["unwatched_at"] is not None:
+            raise NoSuchTaskError(name)
+        if row["state"] not in CONCLUDED:
+            allowed = " or ".join(sorted(CONCLUDED))
+            raise WatchlistError(f"{name}: is {row['state']}, only what is {allowed} can be rearmed", [name])
+        await connection.execute(set_revision(revision))
+        fresh = next(first_rows([entry_of(row)], now, revision)) | {"expires_at": row["expires_at"]}
+        await _execute(connection, self._inserts.begin_anew, [fresh])
+
+    async def _one(self, connection: AsyncConnection, name: str) -> Values:
+        for row in await self._named(connection, [name]):
+            return row
+        raise NoSuchTaskError(name)
+
+    async def _named(self, connection: AsyncConnection, names: Sequence[str]) -> list[Values]:
+        found: list[Values] = []
+        remaining = iter(names)
+        while some := list(islice(remaining, _ROWS_AT_A_TIME)):
+            await _select(connection, named(some), found.extend)
+        return found
+
+    async def _commit(self, batch: Batch, connection: AsyncConnection) -> Collection[int]:
+        lost = await lost_partitions(connection, batch)
+        at, changes, pulses, runs = batch.at, batch.changes, batch.pulses, batch.runs
+        if lost:
+            changes = [each for each in changes if partition_of(each.task.entry.name) not in lost]
+            pulses = [each for each in pulses if partition_of(each.name) not in lost]
+            kept = {each.transition.transition_id for each in changes if each.transition}
+            runs = [each for each in runs if each.transition_id in kept]
         new = (change.transition for change in changes if change.transition)
-        await _execute(connection, self._inserts.save_change, (task_values(change.task, at) for change in changes))
+        rows = sorted((task_values(change.task, at) for change in changes), key=itemgetter("name"))
+        await _execute(connection, self._inserts.save_change, rows)
         await _execute(connection, self._inserts.add_transition, (transition_values(transition) for transition in new))
-        await _execute(connection, self._inserts.add_run, map(run_values, batch.runs))
-        await _execute(connection, SAVE_PULSE, ({KEY: pulse.name} | pulse_values(pulse, at) for pulse in batch.pulses))
-        await _execute(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in batch.told))
+        await _execute(connection, self._inserts.add_run, map(run_values, runs))
+        ticks = ({KEY: pulse.name} | pulse_values(pulse, at) for pulse in sorted(pulses, key=attrgetter("name")))
+        await _execute(connection, SAVE_PULSE, ticks)
+        await _execute(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in sorted(batch.told)))
+        return lost
 
     async def _delete(self, some: Callable[[int], Delete]) -> int:
         """Deletes little by little, so that commits come in between."""
@@ -196,12 +338,19 @@ class SqlStore:
         return deleted
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Does ``work`` in one transaction, all or nothing."""
+        """Does ``work`` in one transaction, all or nothing, after all that was to be written before."""
+        return await self._transaction(work, self._writing)
+
+    async def _transaction(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], turn: AbstractAsyncContextManager[Any] | None = None
+    ) -> T:
+        """Does ``work`` in one transaction when it has its ``turn``."""
         engine = self._opened()
 
         async def run() -> T:
             with self._errors():
-                async with self._writing, engine.begin() as connection:
+                async with turn or nullcontext(), engine.begin() as connection:
+                    await self._database.bound(connection)
                     return await work(connection)
 
         return await self._finish(run())
@@ -210,12 +359,21 @@ class SqlStore:
         """What ``make`` makes of each row."""
         engine = self._opened().execution_options(only_reads=True)
 
-        async def run() -> list[T]:
+        async def read() -> list[T]:
             found: list[T] = []
-            with self._errors():
-                async with self._reading, engine.connect() as connection:
-                    await _select(connection, query, lambda rows: found.extend(map(make, rows)))
+            async with self._reading, engine.connect() as connection:
+                await _select(connection, query, lambda rows: found.extend(map(make, rows)))
             return found
+
+        async def run() -> list[T]:
+            with self._errors():
+                try:
+                    return await read()
+                except DBAPIError as error:
+                    # The database was started anew while this connection lay idle.
+                    if not error.connection_invalidated:
+                        raise
+                return await read()
 
         return await self._finish(run())
 
@@ -232,7 +390,12 @@ class SqlStore:
         return self._engine
 
     def _errors(self) -> AbstractContextManager[None]:
-        return store_errors(self._database.place, self._database.explain)
+        return store_errors(self._database.place, self._database.explain, self._database.foreign)
+
+
+async def _next_revision(connection: AsyncConnection) -> int:
+    """The watchlist's next revision; nobody else changes the watchlist before this transaction has ended."""
+    return int(await connection.scalar(TAKE_REVISION) or 0) + 1
 
 
 async def _bring_up_to_date(engine: AsyncEngine) -> None:
@@ -240,7 +403,7 @@ async def _bring_up_to_date(engine: AsyncEngine) -> None:
         if await connection.run_sync(is_current):
             return
     async with engine.begin() as connection:
-        await connection.run_sync(migrate)
+        await connection.run_sync(migrate_once)
 
 
 async def _select(connection: AsyncConnection, query: Select[Any], take: Callable[[Iterable[Values]], None]) -> None:
@@ -248,6 +411,7 @@ async def _select(connection: AsyncConnection, query: Select[Any], take: Callabl
         names = tuple(result.keys())
         async for rows in result.partitions(_ROWS_AT_A_TIME):
             take(dict(zip(names, row, strict=True)) for row in rows)
+            await asyncio.sleep(0)
 
 
 async def _execute(connection: AsyncConnection, statement: Any, rows: Iterable[Values]) -> None:

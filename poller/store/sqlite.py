@@ -13,14 +13,16 @@ from typing import Any, NoReturn
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 
 from poller.domain.errors import StoreError, StoreLockedError
 from poller.store.failures import RefusedError
 from poller.store.lock import FileLock
 
-ALLOWED = "sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
+ALLOWED = (
+    "sqlite:///relative.db, sqlite:////absolute.db, sqlite:// for a store in memory, or postgresql://USER@HOST/DATABASE"
+)
 
 _SCHEME = "sqlite://"
 _MAGIC = b"SQLite format 3\0"
@@ -49,8 +51,11 @@ _WORDS: Mapping[int, str] = {
 class SqliteDatabase:
     """The file, or memory, that ``url`` names. StoreError, which tells what is allowed, if it names neither.
 
-    ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns.
+    ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns. ``foreign`` are
+    errors of the driver that SQLAlchemy does not know.
     """
+
+    foreign: tuple[type[BaseException], ...] = ()
 
     def __init__(self, url: str) -> None:
         file = _file_in(url)
@@ -106,6 +111,9 @@ class SqliteDatabase:
         event.listen(engine.sync_engine, "begin", _begin)
         return engine
 
+    async def bound(self, connection: AsyncConnection) -> None:
+        """Bounds the time of the transaction that ``connection`` is in: a file needs none."""
+
     def explain(self, error: BaseException) -> str:
         """What a driver's error means and what to do about it."""
         cause: BaseException | None = error
@@ -130,8 +138,6 @@ def _file_in(url: str) -> Path | None:
 
 def _refuse(url: str) -> NoReturn:
     scheme = url.partition(":")[0]
-    if scheme.partition("+")[0] in {"postgresql", "postgres"}:
-        raise StoreError(f"store: PostgreSQL is not supported by this version yet; allowed are {ALLOWED}")
     # Not the whole of a foreign URL: there may be a password in it.
     harmless = "@" not in url if scheme == "sqlite" else ":" not in url
     found = url if harmless else f"{scheme}:…"

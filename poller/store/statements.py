@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, func, select, update
 
-from poller.store.rows import CONTACT, IDENTITY, KNOWLEDGE, MANNER
-from poller.store.schema import runs, tasks, transitions
+from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
+from poller.store.schema import runs, tasks, transitions, watchlist
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -26,8 +26,8 @@ class Inserts:
     """Everything that begins with INSERT, for many rows at a time.
 
     ``begin_anew`` stores tasks as never seen before, whatever was stored under their names. ``save_change`` stores what
-    became known of them, unless a name has come to mean another task since. ``add_transition`` and ``add_run`` leave
-    alone what is stored already.
+    became known of them, unless a name has come to mean another task since, or the same one watched anew.
+    ``add_transition`` and ``add_run`` leave alone what is stored already.
     """
 
     begin_anew: Insert
@@ -47,7 +47,7 @@ def inserts(insert: Callable[[Table], Insert]) -> Inserts:
         change.on_conflict_do_update(
             index_elements=[tasks.c.name],
             set_={name: change.excluded[name] for name in (*KNOWLEDGE, *CONTACT)},
-            where=and_(*(tasks.c[name] == change.excluded[name] for name in IDENTITY)),
+            where=and_(*(tasks.c[name] == change.excluded[name] for name in (*IDENTITY, "first_seen_at"))),
         ),
         insert(transitions).on_conflict_do_nothing(index_elements=[transitions.c.transition_id]),
         insert(runs).on_conflict_do_nothing(index_elements=[runs.c.transition_id]),
@@ -58,14 +58,51 @@ def _set(table: Table, key: str, *names: str) -> Update:
     return update(table).where(table.c[key] == bindparam(KEY)).values({name: bindparam(name) for name in names})
 
 
-WATCH = _set(tasks, "name", *MANNER, "unwatched_at")
-UNWATCH = _set(tasks, "name", "unwatched_at")
-SAVE_PULSE = _set(tasks, "name", *CONTACT, "next_poll_at")
+WATCH = _set(tasks, "name", *MANNER, "unwatched_at", "expires_at", "revision")
+UNWATCH = _set(tasks, "name", "unwatched_at", "revision")
+PROLONG = _set(tasks, "name", "expires_at")
+SAVE_PULSE = _set(tasks, "name", *CONTACT, *EXPECTED, "next_poll_at")
 MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
 
-STORED = select(tasks)
 WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
-UNTOLD = select(transitions).where(transitions.c.told_at.is_(None)).order_by(transitions.c.seq)
+REVISION = select(watchlist.c.revision)
+TAKE_REVISION = REVISION.with_for_update()
+ENTRIES = select(*(tasks.c[name] for name in ("name", *IDENTITY, *MANNER, "unwatched_at")))
+"""What tells which tasks are watched, and how."""
+
+
+def set_revision(revision: int) -> Update:
+    """The watchlist is at ``revision`` now."""
+    return update(watchlist).values(revision=revision)
+
+
+def named(names: Sequence[str]) -> Select[Any]:
+    """The tasks of these names, watched or not."""
+    return select(tasks).where(tasks.c.name.in_(names))
+
+
+def changed(since: int, partitions: Collection[int] | None) -> Select[Any]:
+    """The tasks in ``partitions`` whose place on the watchlist changed after ``since``; those watched if that is 0."""
+    rows = select(tasks).where(tasks.c.revision > since if since else tasks.c.unwatched_at.is_(None))
+    return rows if partitions is None else rows.where(tasks.c.partition.in_(partitions))
+
+
+def page_of_tasks(after: str, limit: int) -> Select[Any]:
+    """``limit`` of the tasks that are watched, by name, from behind ``after`` on."""
+    return WATCHED.where(tasks.c.name > after).limit(limit)
+
+
+def expired(now: float) -> Select[Any]:
+    """The names of tasks whose time on the watchlist is over ``now``."""
+    return select(tasks.c.name).where(tasks.c.expires_at <= now, tasks.c.unwatched_at.is_(None))
+
+
+def untold(partitions: Collection[int] | None) -> Select[Any]:
+    """The transitions, oldest first, that were not marked as told; all, or those of tasks in ``partitions``."""
+    rows = select(transitions).where(transitions.c.told_at.is_(None)).order_by(transitions.c.seq)
+    if partitions is None:
+        return rows
+    return rows.join(tasks, tasks.c.name == transitions.c.task).where(tasks.c.partition.in_(partitions))
 
 
 def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:

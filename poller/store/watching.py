@@ -1,25 +1,26 @@
-"""What must be written so that some entries become the watchlist. Pure."""
+"""What must be written so that the watchlist becomes another one. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from poller.domain.errors import WatchlistError
 from poller.domain.lifecycle import begin
-from poller.domain.task import Entry
-from poller.protocols import Saved
-from poller.store.rows import IDENTITY, MANNER, Values, entry_values, saved_of, task_values
+from poller.domain.task import ADDED, Entry
+from poller.protocols import Added
+from poller.store.rows import IDENTITY, MANNER, Values, entry_values, task_values
 from poller.store.statements import KEY
+
+_FEW = 5
 
 
 class Comparison:
-    """Compares the entries to be watched with the rows that are stored, which it is shown one after the other.
+    """Compares the entries of files, which are to be watched, with the rows that are stored, shown one after the other.
 
-    Afterwards ``known`` is what is known of the tasks that stay, by name, ``anew`` the entries to be stored as never
-    seen, ``watched`` and ``unwatched`` the updates of rows.
+    Afterwards ``anew`` are the entries to be stored as never seen, ``watched`` and ``unwatched`` the updates of rows.
     """
 
     def __init__(self, entries: Iterable[Entry], now: float) -> None:
         self._now = now
         self._unseen = {entry.name: entry for entry in entries}
-        self.known: dict[str, Saved] = {}
         self._replaced: list[Entry] = []
         self.watched: list[Values] = []
         self.unwatched: list[Values] = []
@@ -28,6 +29,9 @@ class Comparison:
     def anew(self) -> Sequence[Entry]:
         """The entries that were never stored, or under whose names something else was."""
         return [*self._replaced, *self._unseen.values()]
+
+    def __bool__(self) -> bool:
+        return bool(self._replaced or self._unseen or self.watched or self.unwatched)
 
     def see(self, rows: Iterable[Values]) -> None:
         """Takes note of stored tasks."""
@@ -38,19 +42,87 @@ class Comparison:
         entry = self._unseen.pop(row["name"], None)
         if entry is not None:
             self._see_wanted(row, entry)
-        elif row["unwatched_at"] is None:
+        elif row["unwatched_at"] is None and row["source"] != ADDED:
             self.unwatched.append({KEY: row["name"], "unwatched_at": self._now})
 
     def _see_wanted(self, row: Values, entry: Entry) -> None:
         values = entry_values(entry)
-        if any(row[name] != values[name] for name in IDENTITY):
+        if _differ(row, values, IDENTITY):
             self._replaced.append(entry)
-            return
-        self.known[entry.name] = saved_of(row)
-        if row["unwatched_at"] is not None or any(row[name] != values[name] for name in MANNER):
-            self.watched.append({KEY: entry.name, "unwatched_at": None} | {name: values[name] for name in MANNER})
+        elif row["unwatched_at"] is not None or _differ(row, values, MANNER):
+            self.watched.append(_watched(values, entry, self._now))
 
 
-def first_rows(entries: Iterable[Entry], now: float) -> Iterator[Values]:
+class Addition:
+    """What must be written so that ``entries`` are on the watchlist too, ``rows`` being those stored under their names.
+
+    WatchlistError when one of them means another task than the one that is watched under its name. ``anew`` and
+    ``watched`` are those of `Comparison`; ``prolonged`` are those of which nothing else changes.
+    """
+
+    def __init__(self, entries: Iterable[Entry], rows: Iterable[Values], now: float) -> None:
+        self._now = now
+        self._rows: Mapping[str, Values] = {row["name"]: row for row in rows}
+        self.anew: list[Entry] = []
+        self.watched: list[Values] = []
+        self.prolonged: list[Values] = []
+        self._again = 0
+        self._unchanged = 0
+        conflicts = [entry.name for entry in entries if self._conflicts(entry)]
+        if conflicts:
+            raise WatchlistError(_other_tasks(conflicts), conflicts)
+        for entry in entries:
+            self._add(entry)
+
+    @property
+    def added(self) -> Added:
+        """What becomes of the entries."""
+        return Added(len(self.anew) + self._again, len(self.watched) - self._again, self._unchanged)
+
+    def _conflicts(self, entry: Entry) -> bool:
+        row = self._rows.get(entry.name)
+        return row is not None and row["unwatched_at"] is None and _differ(row, entry_values(entry), IDENTITY)
+
+    def _add(self, entry: Entry) -> None:
+        row, values = self._rows.get(entry.name), entry_values(entry)
+        if row is None or _differ(row, values, IDENTITY):
+            self.anew.append(entry)
+        elif row["unwatched_at"] is not None:
+            self._again += 1
+            self.watched.append(_watched(values, entry, self._now))
+        elif row["source"] != ADDED or not _differ(row, values, MANNER):
+            self._unchanged += 1
+            if entry.ttl is not None and row["source"] == ADDED:
+                self.prolonged.append({KEY: entry.name, "expires_at": self._now + entry.ttl})
+        else:
+            self.watched.append(_watched(values, entry, self._now))
+
+
+def first_rows(entries: Iterable[Entry], now: float, revision: int) -> Iterator[Values]:
     """The rows of tasks seen for the first time, made as they are asked for."""
-    return (task_values(begin(entry, now), now) for entry in entries)
+    for entry in entries:
+        yield task_values(begin(entry, now), now) | {"expires_at": _expires_at(entry, now), "revision": revision}
+
+
+def with_revision(rows: Iterable[Values], revision: int) -> Iterator[Values]:
+    """Updates of rows, in an order that is the same for all who write, so that none waits for the other."""
+    return (row | {"revision": revision} for row in sorted(rows, key=lambda row: str(row[KEY])))
+
+
+def _watched(values: Values, entry: Entry, now: float) -> Values:
+    place = {KEY: entry.name, "unwatched_at": None, "expires_at": _expires_at(entry, now)}
+    return place | {name: values[name] for name in MANNER}
+
+
+def _expires_at(entry: Entry, now: float) -> float | None:
+    return None if entry.ttl is None else now + entry.ttl
+
+
+def _differ(row: Values, values: Values, names: Iterable[str]) -> bool:
+    return any(row[name] != values[name] for name in names)
+
+
+def _other_tasks(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+    verb = "means another task" if len(names) == 1 else "mean other tasks"
+    return f"{shown}: {verb} that is watched already: remove it first, or choose another name"

@@ -19,7 +19,7 @@ from poller.domain.errors import NoSuchTaskError
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
-from poller.domain.prospect import ExpectedEnd, expected_end
+from poller.domain.prospect import ExpectedEnd
 from poller.protocols import PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
@@ -117,7 +117,7 @@ def task_json(watched: WatchedTask) -> dict[str, Any]:
         "started_at": rfc3339(status.started_at),
         "ended_at": rfc3339(status.ended_at),
         "duration_seconds": status.duration,
-        **_expected(expected_end(status, watched.prospect, watched.run_began_at)),
+        **_expected(watched.expected),
         "first_seen_at": rfc3339(status.first_seen_at),
         "last_polled_at": rfc3339(contact.last_polled_at),
         "next_poll_at": rfc3339(watched.next_poll_at),

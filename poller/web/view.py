@@ -10,7 +10,6 @@ from multidict import MultiMapping
 
 from poller.domain.durations import format_duration
 from poller.domain.moments import foreseen, relative, rfc3339
-from poller.domain.prospect import expected_end
 from poller.domain.state import Flag, State
 from poller.domain.task import Task
 from poller.protocols import ConnectionView, WatchedTask
@@ -152,7 +151,7 @@ def _moment(moment: float | None, now: float) -> Moment | None:
 
 def _expected(watched: WatchedTask, now: float) -> Moment | None:
     """When its run will probably end, and how sure that is."""
-    end = expected_end(watched.task.status, watched.prospect, watched.run_began_at)
+    end = watched.expected
     exact = rfc3339(end.at) if end else None
     return None if end is None or exact is None else Moment(foreseen(end.at, end.low_at, end.high_at, now), exact)
 

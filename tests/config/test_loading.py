@@ -78,7 +78,7 @@ def test_settings_and_tasks_of_all_files_come_together() -> None:
         "etc/big.jsonl",
     ]
     assert [str(path) for path in config.folders] == ["etc/watch", "etc"]
-    assert config.settings.store == f"sqlite:///{Path.cwd()}/etc/poller.db"
+    assert config.settings.store.url == f"sqlite:///{Path.cwd()}/etc/poller.db"
 
 
 def test_a_file_is_read_once_however_often_it_is_named() -> None:
@@ -339,9 +339,13 @@ def test_a_check_that_finds_nothing_lets_pass() -> None:
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
-    "": {"web", "store", "log", "schedule", "retention", "history", "providers", "provider_specs", "include", "tasks"},
+    "": {
+        "web", "store", "replicas", "log", "schedule", "retention", "history", "providers", "provider_specs", "include",
+        "tasks",
+    },
     "Web": {"listen", "config_file", "route_prefix", "api_token"},
     "Log": {"level", "format"},
+    "Replicas": {"lease"},
     "Schedule": {
         "initial", "max", "growth", "jitter", "deadline", "unreachable_after", "stalled_after", "give_up_after",
         "missing_after", "adaptive",
@@ -376,7 +380,7 @@ def defaults(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 def test_the_schemas_defaults_are_as_the_file_would_write_them() -> None:
     found = list(defaults(json_schema()))
-    assert len(found) == 26
+    assert len(found) == 27
     for described, default in found:
         kind = described["type"] if isinstance(described["type"], str) else described["type"][0]
         assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[kind]

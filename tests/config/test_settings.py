@@ -35,7 +35,7 @@ def test_everything_has_its_documented_default() -> None:
     settings = parsed({"providers": {"p": {"kind": "http"}}})
     assert settings.web.listen == (Address("127.0.0.1", 9817),)
     assert settings.web.api_token is None
-    assert settings.store == "sqlite:////etc/poller/poller.db"
+    assert settings.store.url == "sqlite:////etc/poller/poller.db"
     assert (settings.log.level, settings.log.format) == ("info", "auto")
     assert settings.policy() == Policy()
     assert (settings.retention.succeeded, settings.retention.unsuccessful) == (86_400, 604_800)
@@ -67,7 +67,7 @@ def test_settings_and_their_sections_do_not_change() -> None:
     ],
 )
 def test_the_store_is_a_url_with_an_absolute_path(store: str, inside: str) -> None:
-    assert parsed({"store": store}).store == inside
+    assert parsed({"store": store}).store.url == inside
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ Alembic does it. It is slow to import, so that waits until there is something to
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, column, func, inspect, select, table
 
 from poller.store.failures import RefusedError
+from poller.store.schema import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 VERSION_TABLE = "poller_schema"
 """Where a store keeps the revision it is at. Of our own name, so that another program's is never taken for it."""
 
-HEAD = "0003"
+_LOCK = 0x706F6C6C6572
+"""The key, "poller" in ASCII, of the advisory lock under which PostgreSQL is migrated."""
+
+HEAD = "0004"
 """The revision that `poller.store.schema` describes."""
 
 
@@ -26,11 +30,22 @@ def is_current(connection: Connection) -> bool:
         if revision is not None and revision != HEAD:
             _refuse_unknown(revision)
         return bool(revision == HEAD)
-    if strangers := inspect(connection).get_table_names():
+    tables = inspect(connection).get_table_names()
+    # A file is one program's; a database may well hold what others keep, under names of their own.
+    if strangers := tables if connection.dialect.name == "sqlite" else sorted({*tables} & {*metadata.tables}):
         raise RefusedError(
             f"holds another program's tables ({', '.join(strangers[:3])}): name another place for the store"
         )
     return False
+
+
+def migrate_once(connection: Connection) -> None:
+    """Brings the store to `HEAD`, unless someone else does so at this moment; ``connection`` is in a transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        if is_current(connection):
+            return
+    migrate(connection)
 
 
 def migrate(connection: Connection) -> None:

@@ -1,0 +1,287 @@
+"""This replica among the others: which partitions it holds, until when it may believe so, and what all must heed.
+
+`Membership` keeps giving signs of life, takes its fair share, lets go of what is too much, and buries the dead; what to
+do of these `poller.domain.shares` decides. While the store cannot be asked it goes on with what it holds: commits are
+fenced by epochs, so the worst is a poll too many. `Sole` is the same where there is nobody to share with.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+import anyio
+from structlog.typing import FilteringBoundLogger
+
+from poller.domain.errors import StoreError
+from poller.domain.observation import Outcome
+from poller.domain.shares import PARTITIONS, fair_share, lifetime, renew_every, to_release, to_take
+from poller.protocols import Cluster, Look, Refusal
+
+LOOK_EVERY = 0.4
+"""Seconds between two looks at the others: so soon it is seen that partitions are free or the watchlist has changed."""
+
+
+class Holder(Protocol):
+    """Who watches the tasks of the partitions that are held."""
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Begins to watch what is in ``partitions``, as soon as it is read."""
+        ...
+
+    async def hand_over(self, partitions: Collection[int]) -> None:
+        """Stops watching what is in ``partitions``, and makes durable what is known of it, as far as that can be."""
+        ...
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Stops watching what is in ``partitions``: somebody else does. What is not committed is forgotten."""
+        ...
+
+    def follow(self, revision: int) -> None:
+        """The watchlist is at ``revision``."""
+        ...
+
+    def heed(self, replicas: int, refusals: Mapping[str, Refusal], unsaid: Collection[str]) -> None:
+        """So many replicas share every rate, and others have met with ``refusals``, by provider.
+
+        Of the providers ``unsaid`` something is known here that the others were not told yet.
+        """
+        ...
+
+    def confirmed(self) -> None:
+        """What is held is certain again, or still."""
+        ...
+
+
+class Sole:
+    """The only replica there can be: it holds everything. Implements `Tenure` and `Neighbours`."""
+
+    epochs: Mapping[int, int] | None = None
+    count = 1
+    held = PARTITIONS
+    failovers = 0
+    store_answers = True
+
+    def may_poll(self) -> bool:
+        """Always."""
+        return True
+
+    def is_certain(self) -> bool:
+        """Always."""
+        return True
+
+    async def may_probe(self, provider: str, seconds: float) -> bool:
+        """Always: a connection is one at a time by itself."""
+        del provider, seconds
+        return True
+
+    def probed(self, provider: str) -> None:
+        """Concerns nobody."""
+
+    def refused(self, provider: str, reason: Outcome, seconds: float) -> None:
+        """Concerns nobody."""
+
+    def answered(self, provider: str) -> None:
+        """Concerns nobody."""
+
+
+SOLE = Sole()
+"""It knows nothing, so one is enough."""
+
+
+def boot_clock() -> float:
+    """Seconds that go on while the process is stopped and the machine sleeps; the event loop's time may not."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Membership:
+    """A replica on ``cluster``. Implements `Tenure` and `Neighbours`.
+
+    ``name`` gives a name never used before, at each call: one that was declared dead comes back as another. ``lease``
+    is after how many seconds its death is noticed and made up for. ``clock`` is monotonic.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        name: Callable[[], str],
+        lease: float,
+        clock: Callable[[], float],
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._lease = lease
+        self._patience = lifetime(lease) / 2
+        self._clock = clock
+        self._logger = logger
+        self._until = float("-inf")
+        self._renew_at = float("-inf")
+        self._freed: set[str] = set()
+        self._verdicts: dict[str, Refusal | None] = {}
+        self.id = name()
+        self.epochs: dict[int, int] = {}
+        self.count = 1
+        self.failovers = 0
+        self.store_answers = True
+
+    @property
+    def held(self) -> int:
+        """How many partitions are held."""
+        return len(self.epochs)
+
+    def may_poll(self) -> bool:
+        """Whether polls may go out; see `Tenure.may_poll`."""
+        return not self.store_answers or self._clock() < self._until
+
+    def is_certain(self) -> bool:
+        """Whether nobody else can hold what is held here; see `Tenure.is_certain`."""
+        return self._clock() < self._until or (not self.store_answers and self.count == 1)
+
+    async def join(self, holder: Holder) -> None:
+        """Becomes a replica, for which ``holder`` watches what is held. StoreError."""
+        self._holder = holder
+        await self._join()
+
+    async def _join(self) -> None:
+        sent = self._clock()
+        await self._cluster.join(self.id, lifetime(self._lease))
+        self._alive_since(sent)
+        self._logger.info("replica.joined", replica=self.id)
+
+    async def run(self) -> None:
+        """Holds its share until cancelled."""
+        while True:
+            try:
+                with anyio.fail_after(self._patience):
+                    await self.step()
+            except (StoreError, TimeoutError) as error:
+                self._doubt(error)
+            await anyio.sleep(LOOK_EVERY)
+
+    async def leave(self) -> None:
+        """Lets go of everything; what is not committed by now is lost to it."""
+        await self._cluster.leave(self.id)
+        self._logger.info("replica.left", replica=self.id, partitions=self.held)
+
+    async def step(self) -> None:
+        """One look at the others, and what follows from it. StoreError."""
+        await self._say()
+        sent = self._clock()
+        seconds = lifetime(self._lease) if sent >= self._renew_at else None
+        look = await self._cluster.look(self.id, seconds)
+        if look is None:
+            await self._begin_anew()
+            return
+        if seconds is not None:
+            self._alive_since(sent)
+        self._believe()
+        await self._bury(look.dead)
+        if look.held != self.held:
+            self._settle(await self._cluster.held(self.id))
+        self.count = len(look.alive)
+        refusals = {name: told for name, told in look.refusals.items() if told.by != self.id}
+        self._holder.heed(self.count, refusals, self._verdicts.keys())
+        await self._balance(look)
+        self._holder.follow(look.revision)
+
+    def _alive_since(self, sent: float) -> None:
+        # From before the request was sent: by the store's clock it is alive for longer.
+        self._until = sent + lifetime(self._lease)
+        self._renew_at = sent + renew_every(self._lease)
+
+    def _believe(self) -> None:
+        self.store_answers = True
+        if self.is_certain():
+            self._holder.confirmed()
+
+    def _doubt(self, error: Exception) -> None:
+        """The store cannot be asked: what is held is held on to."""
+        if self.store_answers:
+            self._logger.error("store.unanswering", error=str(error) or "does not answer in time")
+        self.store_answers = False
+
+    async def _begin_anew(self) -> None:
+        """It has been declared dead, and everything was taken from it."""
+        lost, self.epochs = self.epochs, {}
+        self._until = float("-inf")
+        self._holder.drop(lost.keys())
+        self._logger.warning("replica.lost_leases", replica=self.id, partitions=len(lost))
+        self.id = self._name()
+        await self._join()
+
+    async def _bury(self, dead: Collection[str]) -> None:
+        for each in dead:
+            if await self._cluster.bury(each):
+                self.failovers += 1
+                self._logger.warning("replica.died", replica=each)
+
+    def _settle(self, held: Mapping[int, int]) -> None:
+        """Holds exactly what the store says: an answer may have been lost on its way."""
+        lost = [number for number, epoch in self.epochs.items() if held.get(number) != epoch]
+        self._lose(lost)
+        self._gain({number: epoch for number, epoch in held.items() if number not in self.epochs})
+
+    def _lose(self, partitions: Collection[int]) -> None:
+        if partitions:
+            self._holder.drop(partitions)
+            for number in partitions:
+                self.epochs.pop(number, None)
+
+    def _gain(self, taken: Mapping[int, int]) -> None:
+        if taken:
+            self.epochs.update(taken)
+            self._holder.hold(taken.keys())
+            self._logger.info("partitions.taken", replica=self.id, partitions=len(taken), held=self.held)
+
+    async def _balance(self, look: Look) -> None:
+        share = fair_share(self.id, look.alive)
+        surplus = to_release(self.held, share)
+        if surplus:
+            await self._release(sorted(self.epochs)[-surplus:])
+        missing = to_take(self.held, share, look.free)
+        if missing:
+            self._gain(await self._cluster.take(self.id, missing))
+
+    async def _release(self, partitions: Collection[int]) -> None:
+        await self._holder.hand_over(partitions)
+        for number in partitions:
+            self.epochs.pop(number, None)
+        await self._cluster.release(self.id, partitions)
+        self._logger.info("partitions.released", replica=self.id, partitions=len(partitions), held=self.held)
+
+    # --- what connections tell each other ---
+
+    async def may_probe(self, provider: str, seconds: float) -> bool:
+        """Whether a poll may go out that must be alone; where the store cannot be asked it may."""
+        if provider in self._freed:
+            return False  # Others have their turn first.
+        try:
+            with anyio.fail_after(self._patience):
+                return await self._cluster.probe(provider, self.id, seconds)
+        except (StoreError, TimeoutError):
+            return True
+
+    def probed(self, provider: str) -> None:
+        """A poll that had to be alone has come back."""
+        self._freed.add(provider)
+
+    def refused(self, provider: str, reason: Outcome, seconds: float) -> None:
+        """Tells everybody to pause."""
+        self._verdicts[provider] = Refusal(reason, seconds, self.id)
+
+    def answered(self, provider: str) -> None:
+        """Tells everybody that the pause is over."""
+        self._verdicts[provider] = None
+
+    async def _say(self) -> None:
+        """Says what there is to say; what gets lost on the way does no harm that time does not heal."""
+        while self._verdicts:
+            provider, refusal = self._verdicts.popitem()
+            if refusal is None:
+                await self._cluster.resume(provider)
+            else:
+                await self._cluster.pause(provider, refusal)
+        while self._freed:
+            await self._cluster.probed(min(self._freed), self.id)
+            self._freed.remove(min(self._freed))

@@ -1,0 +1,224 @@
+"""Keeps what is watched here in step with the watchlist in the store, as far as its partitions are held here.
+
+Whoever changes the watchlist, by files or by the API, on this replica or on another one, changes the store: everybody
+follows that. Implements `poller.runtime.membership.Holder`.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import anyio
+from structlog.typing import FilteringBoundLogger
+
+from poller.config.watchlist import Diff
+from poller.domain.errors import StoreError
+from poller.domain.shares import PARTITIONS, partition_of
+from poller.domain.task import Entry
+from poller.protocols import Clock, Refusal, Store, Stored, Tenure
+from poller.runtime.clock import Wakeup
+from poller.runtime.committer import Committer
+from poller.runtime.forecasts import Forecasts
+from poller.runtime.scheduler import Scheduler
+
+_RETRY = 1.0
+"""Seconds between two attempts at reading what is held."""
+_HAND_OVER = 2.0
+"""Seconds to make durable what is known; what is not by then, the next one who holds it finds out anew."""
+
+Pollable = Callable[[Entry], bool]
+"""Whether an entry means something to the config of this replica: its provider, operation and parameters."""
+
+
+class Roster:
+    """``tenure`` says what is held; ``pollable`` what can be polled, the rest waits for a config that knows it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        scheduler: Scheduler,
+        committer: Committer,
+        forecasts: Forecasts,
+        clock: Clock,
+        tenure: Tenure,
+        pollable: Pollable,
+        logger: FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._committer = committer
+        self._forecasts = forecasts
+        self._clock = clock
+        self._tenure = tenure
+        self._pollable = pollable
+        self._logger = logger
+        self._unread: set[int] = set()
+        self._read_up_to = 0
+        self._revision = 0
+        self._strange: dict[str, Stored] = {}
+        self._told_strange: list[str] = []
+        self._wakeup = Wakeup()
+        self._turn = anyio.Lock()
+
+    @property
+    def strange(self) -> int:
+        """How many tasks are held that this replica's config does not know how to poll."""
+        return len(self._strange)
+
+    # --- what the membership tells ---
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Begins to watch what is in ``partitions``, as soon as it is read."""
+        self._unread.update(partitions)
+        self._wakeup.set()
+
+    async def hand_over(self, partitions: Collection[int]) -> None:
+        """Stops watching what is in ``partitions``, and makes durable what is known of it, as far as that can be."""
+        self._unread.difference_update(partitions)
+        pulses = self._scheduler.withdraw(frozenset(partitions))
+        self._forget_strange(partitions)
+        self._committer.flush(pulses)
+        with anyio.move_on_after(_HAND_OVER):
+            # Twice: what is told after the first commit is marked by the second.
+            await self._committer.durable()
+            await self._committer.durable()
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Stops watching what is in ``partitions``: somebody else does."""
+        self._unread.difference_update(partitions)
+        self._scheduler.withdraw(frozenset(partitions))
+        self._forget_strange(partitions)
+        self._committer.drop(partitions)
+
+    def follow(self, revision: int) -> None:
+        """The watchlist is at ``revision``."""
+        if revision > self._revision:
+            self._revision = revision
+            self._wakeup.set()
+
+    def heed(self, replicas: int, refusals: Mapping[str, Refusal], unsaid: Collection[str]) -> None:
+        """So many replicas share every rate, and others have met with ``refusals``; nothing is said of those ``unsaid``."""
+        for lane in self._scheduler.connections():
+            lane.share(replicas)
+            if lane.provider not in unsaid:
+                lane.heed(refusals.get(lane.provider))
+
+    def confirmed(self) -> None:
+        """What is held is certain: what was committed in doubt is told."""
+        self._committer.confirmed()
+
+    # --- the work ---
+
+    async def run(self) -> None:
+        """Reads what is to be watched until cancelled."""
+        while True:
+            await self._wakeup.sleep(_RETRY if self._unread else None)
+            try:
+                await self.catch_up()
+            except StoreError as error:
+                self._logger.warning("watchlist.not_read", error=str(error))
+                await anyio.sleep(_RETRY)
+                self._wakeup.set()
+
+    async def catch_up(self) -> None:
+        """Watches what the store says at this moment, in all partitions that are held. StoreError."""
+        async with self._turn:
+            await self._read_new_partitions()
+            await self._read_changes()
+
+    async def _read_new_partitions(self) -> None:
+        partitions = frozenset(self._unread)
+        if not partitions:
+            return
+        everything = len(partitions) == PARTITIONS
+        # Before the tasks: what is told meanwhile by the one who held them comes twice, rather than never.
+        untold = await self._store.untold(None if everything else partitions)
+        roll = await self._store.tasks(0, None if everything else partitions)
+        await self._learn(roll.tasks)
+        # From here on nothing waits: what was lost meanwhile is not among the unread any more.
+        ready = partitions & self._unread
+        self._unread -= ready
+        if not self._read_up_to or everything:
+            self._read_up_to = self._revision = max(self._revision, roll.revision)
+        self._adopt([each for each in roll.tasks if everything or partition_of(each.entry.name) in ready])
+        self._committer.retell([each for each in untold if everything or partition_of(each.task) in ready])
+
+    async def _read_changes(self) -> None:
+        held = self._held()
+        roll = await self._store.tasks(self._read_up_to, held)
+        await self._learn(roll.tasks)
+        self._read_up_to = roll.revision
+        self._revision = max(self._revision, roll.revision)
+        still = self._held()
+        self._adopt([each for each in roll.tasks if still is None or partition_of(each.entry.name) in still])
+
+    def _held(self) -> Collection[int] | None:
+        """The partitions that are held and read; None for all there are."""
+        epochs = self._tenure.epochs
+        return None if epochs is None else epochs.keys() - self._unread
+
+    async def _learn(self, tasks: Sequence[Stored]) -> None:
+        known = [each.entry for each in tasks if each.watched and self._pollable(each.entry)]
+        families = self._forecasts.unknown(self._scheduler.families(known))
+        if families:
+            self._forecasts.learn(await self._store.runs(families))
+
+    def _adopt(self, tasks: Iterable[Stored]) -> None:
+        """Watches ``tasks`` as the store has them from now on."""
+        wanted: dict[str, Stored] = {}
+        gone: list[str] = []
+        for each in tasks:
+            name = each.entry.name
+            self._strange.pop(name, None)
+            if each.watched and self._pollable(each.entry):
+                wanted[name] = each
+                continue
+            if each.watched:
+                self._strange[name] = each
+            if self._scheduler.find(name) is not None:
+                gone.append(name)
+        changes = self._compared(wanted, gone)
+        if changes or not self._scheduler.loaded:
+            entries = {name: each.entry for name, each in wanted.items()}
+            saved = {name: each.saved for name, each in wanted.items()}
+            self._scheduler.apply(entries, changes, saved, self._clock.now())
+        self._tell_strange()
+
+    def _compared(self, wanted: Mapping[str, Stored], gone: Sequence[str]) -> Diff:
+        added, changed, restarted = [], [], []
+        for name, each in wanted.items():
+            watch = self._scheduler.find(name)
+            if watch is None:
+                added.append(name)
+                continue
+            entry, status = watch.task.entry, watch.task.status
+            if status.first_seen_at != each.saved.status.first_seen_at or not _same_task(entry, each.entry):
+                changed.append(name)
+                restarted.append(name)
+            elif entry != each.entry:
+                changed.append(name)
+        return Diff(tuple(added), tuple(changed), tuple(gone), tuple(restarted))
+
+    # --- what the config does not know ---
+
+    def reconsider(self) -> None:
+        """The config is another one: what it knows now is watched, what it knows no more is not."""
+        strange = list(self._strange.values())
+        now = self._clock.now()
+        strange += [w.stored(now) for w in self._scheduler.everything() if not self._pollable(w.task.entry)]
+        self._adopt(strange)
+
+    def _forget_strange(self, partitions: Collection[int]) -> None:
+        for name in [name for name in self._strange if partition_of(name) in partitions]:
+            del self._strange[name]
+
+    def _tell_strange(self) -> None:
+        providers = sorted({each.entry.provider for each in self._strange.values()})
+        if providers == self._told_strange:
+            return
+        self._told_strange = providers
+        if providers:
+            self._logger.warning("watchlist.not_pollable", tasks=len(self._strange), providers=providers)
+
+
+def _same_task(old: Entry, new: Entry) -> bool:
+    return old.same_task(new.provider, new.operation, new.params)

@@ -1,0 +1,190 @@
+"""Who lives, who holds what, and who may ask: `protocols.Cluster` on PostgreSQL, all of it by the database's clock.
+
+A replica is alive as long as its row is there; whoever finds that its time is over deletes it, and by that alone all it
+holds is free. So there is one row to fight for: a sign of life that comes late either finds its row and has been in
+time, or finds none and knows that it has lost everything. A partition that is taken gets its next epoch; a commit locks
+the leases it relies on and compares epochs in its own transaction.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, update
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from poller.domain.observation import Outcome
+from poller.domain.shares import partition_of
+from poller.protocols import Batch, Look, Refusal
+from poller.store.schema import connections, leases, replicas, watchlist
+
+T = TypeVar("T")
+
+_NOW = cast(extract("epoch", func.clock_timestamp()), Double)
+
+_IS_FREE = or_(leases.c.owner.is_(None), ~exists().where(replicas.c.id == leases.c.owner))
+_FREE = select(func.count()).select_from(leases).where(_IS_FREE).scalar_subquery()
+_HELD = select(func.count()).select_from(leases).where(leases.c.owner == bindparam("me")).scalar_subquery()
+_REVISION = select(watchlist.c.revision).scalar_subquery()
+_ALIVE = select(
+    replicas.c.id,
+    (replicas.c.expires_at - _NOW).label("left"),
+    _FREE.label("free"),
+    _HELD.label("held"),
+    _REVISION.label("revision"),
+)
+_REFUSALS = select(
+    connections.c.provider,
+    connections.c.reason,
+    connections.c.paused_by,
+    (connections.c.paused_until - _NOW).label("left"),
+).where(connections.c.paused_until > _NOW)
+
+Transaction = Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]]
+"""Does what it is given in one transaction, all or nothing."""
+
+
+class SqlCluster:
+    """A `Cluster` in the tables of the store. ``transaction`` does something in one of its transactions."""
+
+    def __init__(self, transaction: Callable[..., Awaitable[Any]], insert: Callable[[Any], Insert]) -> None:
+        self._transaction = transaction
+        self._insert = insert
+
+    async def join(self, replica: str, seconds: float) -> None:
+        """Lets ``replica`` live; see `Cluster.join`."""
+        row = self._insert(replicas).values(id=replica, joined_at=_NOW, expires_at=_NOW + seconds)
+        await self._run(row.on_conflict_do_nothing(index_elements=[replicas.c.id]))
+
+    async def look(self, replica: str, seconds: float | None = None) -> Look | None:
+        """What ``replica`` sees, and a sign of its life with ``seconds``; see `Cluster.look`."""
+
+        async def work(connection: AsyncConnection) -> Look | None:
+            if seconds is not None:
+                own = update(replicas).where(replicas.c.id == replica).values(expires_at=_NOW + seconds)
+                await connection.execute(own)
+            rows = (await connection.execute(_ALIVE, {"me": replica})).all()
+            refusals = (await connection.execute(_REFUSALS)).all()
+            if all(row.id != replica for row in rows):
+                return None
+            return Look(
+                alive=[row.id for row in rows if row.left > 0 or row.id == replica],
+                dead=[row.id for row in rows if row.left <= 0 and row.id != replica],
+                held=rows[0].held,
+                free=rows[0].free,
+                revision=rows[0].revision,
+                refusals={row.provider: Refusal(Outcome(row.reason), row.left, row.paused_by) for row in refusals},
+            )
+
+        found: Look | None = await self._transaction(work)
+        return found
+
+    async def bury(self, dead: str) -> bool:
+        """Declares a replica dead if its time is over; see `Cluster.bury`."""
+        return bool(await self._run(delete(replicas).where(replicas.c.id == dead, replicas.c.expires_at < _NOW)))
+
+    async def held(self, replica: str) -> Mapping[int, int]:
+        """What ``replica`` holds; see `Cluster.held`."""
+
+        async def work(connection: AsyncConnection) -> Mapping[int, int]:
+            rows = await connection.execute(select(leases.c.partition, leases.c.epoch).where(leases.c.owner == replica))
+            return {row.partition: row.epoch for row in rows}
+
+        found: Mapping[int, int] = await self._transaction(work)
+        return found
+
+    async def take(self, replica: str, count: int) -> Mapping[int, int]:
+        """Takes free partitions; see `Cluster.take`. One that another transaction has locked is left for later."""
+
+        async def work(connection: AsyncConnection) -> Mapping[int, int]:
+            own = select(replicas.c.id).where(replicas.c.id == replica).with_for_update(key_share=True)
+            if (await connection.execute(own)).first() is None:
+                return {}
+            rows = await connection.execute(_taking(replica, count))
+            return {row.partition: row.epoch for row in rows}
+
+        taken: Mapping[int, int] = await self._transaction(work)
+        return taken
+
+    async def release(self, replica: str, partitions: Collection[int]) -> None:
+        """Lets go of ``partitions``; see `Cluster.release`."""
+        held = and_(leases.c.owner == replica, leases.c.partition.in_(sorted(partitions)))
+        await self._run(update(leases).where(held).values(owner=None))
+
+    async def leave(self, replica: str) -> None:
+        """Lives no more; see `Cluster.leave`."""
+        await self._run(delete(replicas).where(replicas.c.id == replica))
+
+    async def pause(self, provider: str, refusal: Refusal) -> None:
+        """Tells everybody of a refusal; the longest pause counts."""
+        until = _NOW + refusal.seconds
+        new = self._insert(connections).values(
+            provider=provider, reason=refusal.reason.value, paused_until=until, paused_by=refusal.by
+        )
+        longest = func.greatest(connections.c.paused_until, until)
+        told = {"reason": refusal.reason.value, "paused_until": longest, "paused_by": refusal.by}
+        await self._run(new.on_conflict_do_update(index_elements=[connections.c.provider], set_=told))
+
+    async def resume(self, provider: str) -> None:
+        """Takes back what was told of a refusal."""
+        await self._run(update(connections).where(connections.c.provider == provider).values(paused_until=None))
+
+    async def probe(self, provider: str, replica: str, seconds: float) -> bool:
+        """Whether ``replica`` may send a poll that nobody else may send; see `Cluster.probe`."""
+        mine = {"prober": replica, "probing_until": _NOW + seconds}
+        nobody = or_(
+            connections.c.prober.is_(None),
+            connections.c.prober == replica,
+            connections.c.probing_until < _NOW,
+            ~exists().where(replicas.c.id == connections.c.prober),
+        )
+        row = self._insert(connections).values(provider=provider, **mine)
+        return bool(
+            await self._run(row.on_conflict_do_update(index_elements=[connections.c.provider], set_=mine, where=nobody))
+        )
+
+    async def probed(self, provider: str, replica: str) -> None:
+        """Lets others send such a poll."""
+        mine = and_(connections.c.provider == provider, connections.c.prober == replica)
+        await self._run(update(connections).where(mine).values(prober=None))
+
+    async def _run(self, statement: Any) -> int:
+        """How many rows ``statement`` changed, in a transaction of its own."""
+
+        async def work(connection: AsyncConnection) -> int:
+            return (await connection.execute(statement)).rowcount
+
+        count: int = await self._transaction(work)
+        return count
+
+
+def _taking(replica: str, count: int) -> Any:
+    free = select(leases.c.partition).where(_IS_FREE).order_by(leases.c.partition).limit(count)
+    chosen = free.with_for_update(skip_locked=True, of=leases)
+    taking = update(leases).where(leases.c.partition.in_(chosen)).values(owner=replica, epoch=leases.c.epoch + 1)
+    return taking.returning(leases.c.partition, leases.c.epoch)
+
+
+async def lost_partitions(connection: AsyncConnection, batch: Batch) -> frozenset[int]:
+    """Which partitions that ``batch`` writes to are in another epoch than it was made in; the others stay as they are.
+
+    They are locked until the transaction of ``connection`` ends: nobody takes them before.
+    """
+    if batch.epochs is None:
+        return frozenset()
+    touched = {partition_of(name) for name in _names(batch)}
+    if not touched:
+        return frozenset()
+    rows = (await connection.execute(_epochs(touched))).all()
+    now = {row.partition: row.epoch for row in rows}
+    return frozenset(number for number in touched if now.get(number) != batch.epochs.get(number, -1))
+
+
+def _names(batch: Batch) -> Iterable[str]:
+    yield from (change.task.entry.name for change in batch.changes)
+    yield from (pulse.name for pulse in batch.pulses)
+
+
+def _epochs(partitions: Collection[int]) -> Select[Any]:
+    rows = select(leases.c.partition, leases.c.epoch).where(leases.c.partition.in_(sorted(partitions)))
+    return rows.order_by(leases.c.partition).with_for_update(key_share=True)
