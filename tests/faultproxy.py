@@ -60,8 +60,7 @@ class FaultProxy:
         """Connections end with RST: those that are, and each new one."""
         await self.heal()
         self._resets = True
-        for link in list(self._links):
-            _send_reset(link)
+        self._reset_links()
 
     async def refuse(self) -> None:
         """Nobody listens; connections that are stay (`reset` before ends them)."""
@@ -81,11 +80,16 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._stop_listening()
-        links = list(self._links)
-        for link in links:
-            _send_reset(link)
-        await asyncio.gather(*(link.task for link in links), return_exceptions=True)
-        await asyncio.sleep(0)
+        await asyncio.gather(*self._reset_links(), return_exceptions=True)
+        await asyncio.sleep(0)  # in which the sockets are closed
+
+    def _reset_links(self) -> list[asyncio.Task[None]]:
+        tasks = []
+        for link in self._links:
+            _send_reset(link.writers)
+            link.task.cancel()
+            tasks.append(link.task)
+        return tasks
 
     def _stop_listening(self) -> None:
         if self._server is not None:
@@ -93,20 +97,21 @@ class FaultProxy:
             self._server = None
 
     def _accept(self, client: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._resets:
+            _send_reset([writer])
+            return
         link = Link([writer], self._cut_after)
-        self._links.add(link)
         # A task of our own: streams report it as a fault when theirs is cancelled.
         link.task = asyncio.ensure_future(self._serve(link, client))
-        if self._resets:
-            _send_reset(link)
+        self._links.add(link)
+        link.task.add_done_callback(lambda _: self._links.discard(link))
 
     async def _serve(self, link: Link, client: asyncio.StreamReader) -> None:
         try:
             await self._forward(link, client)
         except OSError:
-            _send_reset(link)
+            _send_reset(link.writers)
         finally:
-            self._links.discard(link)
             for end in link.writers:
                 end.close()
 
@@ -144,8 +149,8 @@ class FaultProxy:
                 await writer.drain()
 
 
-def _send_reset(link: Link) -> None:
-    for writer in link.writers:
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
-    link.task.cancel()
+def _send_reset(writers: list[asyncio.StreamWriter]) -> None:
+    for writer in writers:
+        if not writer.transport.is_closing():
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,15 @@ async def proxy() -> AsyncIterator[FaultProxy]:
     async with FaultProxy("127.0.0.1", server.sockets[0].getsockname()[1]) as proxy:
         yield proxy
     server.close()
+
+
+@pytest.fixture(autouse=True)
+async def quiet() -> AsyncIterator[None]:
+    """Nothing goes wrong in the background."""
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    yield
+    assert not heard
 
 
 @pytest.fixture
