@@ -8,6 +8,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.postgresql", "tests.pgbouncer"]
+
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("ci"), deadline=None, derandomize=True, print_blob=True)
 if profile := os.environ.get("HYPOTHESIS_PROFILE"):

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +22,7 @@ from poller.simulator import (
     Simulator,
     serve,
 )
+from tests.ports import free_port
 
 START_SECONDS = 30.0
 """How long a process may take to be ready on a busy machine, before the test gives up."""
@@ -86,14 +86,6 @@ def write_config(folder: Path, cloud: str, tasks: list[dict[str, Any]], **sectio
     path = folder / "poller.yaml"
     path.write_text(yaml.safe_dump(config), "utf-8")
     return path
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

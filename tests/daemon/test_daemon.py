@@ -12,7 +12,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from poller.simulator import ALIBABA_DEMO_KEY, HUAWEI_DEMO_KEY, JOBS_DEMO_BEARER
-from tests.daemon.process import PROJECT, DaemonProcess, daemon, free_port, job, local_cloud, providers, write_config
+from tests.daemon.process import PROJECT, DaemonProcess, daemon, job, local_cloud, providers, write_config
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -17,13 +17,13 @@ from tests.daemon.process import (
     JOB_SPEC,
     DaemonProcess,
     daemon,
-    free_port,
     job,
     local_cloud,
     poller,
     providers,
     write_config,
 )
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

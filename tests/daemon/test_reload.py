@@ -12,7 +12,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.daemon.process import DaemonProcess, daemon, free_port, job, local_cloud, poller, write_config
+from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, poller, write_config
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

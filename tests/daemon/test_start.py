@@ -16,13 +16,13 @@ from tests.daemon.process import (
     DaemonProcess,
     command_under_way,
     daemon,
-    free_port,
     job,
     local_cloud,
     poller,
     providers,
     write_config,
 )
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,8 @@ import bcrypt
 import pytest
 import trustme
 
-from tests.daemon.process import DaemonProcess, free_port, job, local_cloud, poller, write_config
+from tests.daemon.process import DaemonProcess, job, local_cloud, poller, write_config
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.daemon.process import free_port
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 CONFIG = FOLDER / "prometheus.yml"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.process import free_port
 from tests.deploy.dashboard import Query, queries
 from tests.deploy.prometheus import SERVER, Prometheus, prometheus
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SERVER is None, reason="prometheus is not installed")]
 

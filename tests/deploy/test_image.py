@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.daemon.process import free_port, job, local_cloud, write_config
+from tests.daemon.process import job, local_cloud, write_config
 from tests.deploy.containers import Engine, missing
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/Dockerfile"
