@@ -376,7 +376,9 @@ Until = Callable[[Daemon], Awaitable[str]]
 async def stored_changes(loaded: Loaded) -> Diff:
     """How the watchlist of a config differs from the one that the daemon on its store loaded last."""
     stored = await _store(loaded).watchlist()
-    return diff(_wherever_written(stored), _wherever_written(loaded.entries.values()))
+    return diff(
+        _wherever_written(entry for entry in stored if not entry.added), _wherever_written(loaded.entries.values())
+    )
 
 
 def _wherever_written(entries: Iterable[Entry]) -> dict[str, Entry]:

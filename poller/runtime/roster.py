@@ -96,7 +96,7 @@ class Roster:
             self._wakeup.set()
 
     def heed(self, replicas: int, refusals: Mapping[str, Refusal], unsaid: Collection[str]) -> None:
-        """So many replicas share every rate, and others have met with ``refusals``; nothing is said of those ``unsaid``."""
+        """So many replicas share every rate; others met with ``refusals``, which says nothing of those ``unsaid``."""
         for lane in self._scheduler.connections():
             lane.share(replicas)
             if lane.provider not in unsaid:

@@ -152,7 +152,7 @@ class SqlStore:
         """The tasks whose place on the watchlist changed; see `Store.tasks`."""
         some = None if partitions is None or len(partitions) == PARTITIONS else sorted(partitions)
         (revision,) = await self._read(REVISION, itemgetter("revision"))
-        if revision == since:
+        if since and revision == since:
             return Roll(revision, ())
         return Roll(revision, await self._read(changed(since, some), stored_of))
 

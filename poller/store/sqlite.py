@@ -21,7 +21,7 @@ from poller.store.failures import RefusedError
 from poller.store.lock import FileLock
 
 ALLOWED = (
-    "sqlite:///relative.db, sqlite:////absolute.db, sqlite:// for a store in memory, or postgresql://USER@HOST/DATABASE"
+    "postgresql://USER@HOST/DATABASE, sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
 )
 
 _SCHEME = "sqlite://"

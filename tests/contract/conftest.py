@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from poller.protocols import Store
 from poller.store import open_store
+from tests.pgbouncer import PgBouncer
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,33 @@ class Kind:
     """A kind of store. ``url`` names one in a folder of its own; one that ``keeps`` can be opened again."""
 
     name: str
-    url: Callable[[Path], str]
+    url: Callable[[pytest.FixtureRequest], str]
     keeps: bool
 
 
+def _in_folder(request: pytest.FixtureRequest) -> str:
+    return f"sqlite:///{request.getfixturevalue('tmp_path')}/poller.db"
+
+
+def _in_memory(_: pytest.FixtureRequest) -> str:
+    return "sqlite://"
+
+
+def _on_server(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+def _behind_pooler(request: pytest.FixtureRequest) -> str:
+    pooler: PgBouncer = request.getfixturevalue("pgbouncer")
+    return pooler.url(request.getfixturevalue("postgres_url"))
+
+
 KINDS = [
-    Kind("sqlite-file", lambda folder: f"sqlite:///{folder}/poller.db", keeps=True),
-    Kind("sqlite-memory", lambda folder: "sqlite://", keeps=False),
+    Kind("sqlite-file", _in_folder, keeps=True),
+    Kind("sqlite-memory", _in_memory, keeps=False),
+    Kind("postgresql", _on_server, keeps=True),
+    Kind("postgresql-behind-pooler", _behind_pooler, keeps=True),
 ]
 
 
@@ -47,17 +67,17 @@ class StoreFactory:
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-async def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreFactory]:
+async def store_factory(request: pytest.FixtureRequest) -> AsyncIterator[StoreFactory]:
     """Opens a store of every kind."""
-    factory = StoreFactory(request.param.url(tmp_path))
+    factory = StoreFactory(request.param.url(request))
     yield factory
     await factory.close()
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind.keeps], ids=lambda kind: kind.name)
-async def lasting_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreFactory]:
+async def lasting_factory(request: pytest.FixtureRequest) -> AsyncIterator[StoreFactory]:
     """Opens a store of every kind that outlives the program."""
-    factory = StoreFactory(request.param.url(tmp_path))
+    factory = StoreFactory(request.param.url(request))
     yield factory
     await factory.close()
 

@@ -105,4 +105,4 @@ def test_the_example_config_holds_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "jobs-token").write_text("s3cret")
     assert "\nLoadCredential=jobs-token:/etc/poller/secrets/jobs-token\n" in UNIT.read_text()
     loaded = load(tmp_path / "poller.yaml", env={"CREDENTIALS_DIRECTORY": str(tmp_path)})
-    assert loaded.settings.store == "sqlite:////var/lib/poller/poller.db"
+    assert loaded.settings.store.url == "sqlite:////var/lib/poller/poller.db"

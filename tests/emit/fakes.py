@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poller.domain.lifecycle import run_began
-from poller.domain.prospect import Prospect
+from poller.domain.prospect import ExpectedEnd, Prospect, expected_end
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Status, Task
 from poller.protocols import PollRecord
@@ -20,8 +20,8 @@ class FakeWatched:
     prospect: Prospect | None = None
 
     @property
-    def run_began_at(self) -> float:
-        return run_began(self.task.status)
+    def expected(self) -> ExpectedEnd | None:
+        return expected_end(self.task.status, self.prospect, run_began(self.task.status))
 
 
 @dataclass

@@ -18,7 +18,7 @@ from poller.domain.observation import Observation, Outcome
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
-from poller.protocols import Batch, Emitter, FinishedRun, Saved, TransitionPage
+from poller.protocols import Added, Batch, Emitter, FinishedRun, Roll, Saved, Stored, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
@@ -137,10 +137,29 @@ class MemoryStore:
 
     async def close(self) -> None: ...
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
-        return {e.name: self.saved[e.name] for e in entries if e.name in self.saved}
+    async def watch(self, entries: Sequence[Entry], now: float) -> None: ...
 
-    async def commit(self, batch: Batch) -> None:
+    async def add(self, entries: Sequence[Entry], now: float) -> Added:
+        return Added(len(entries))
+
+    async def remove(self, name: str, now: float) -> bool:
+        return False
+
+    async def rearm(self, name: str, now: float) -> None: ...
+
+    async def expire(self, now: float) -> int:
+        return 0
+
+    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+        return Roll(since, ())
+
+    async def page(self, after: str, limit: int) -> Sequence[Stored]:
+        return ()
+
+    async def task(self, name: str) -> Stored | None:
+        return None
+
+    async def commit(self, batch: Batch) -> Collection[int]:
         if self.failing:
             raise StoreError("the disk is full")
         self.batches.append(batch)
@@ -148,6 +167,7 @@ class MemoryStore:
         self.stored += [c.transition for c in batch.changes if c.transition and c.transition.transition_id not in known]
         self.told.update(batch.told)
         self.finished = {run.transition_id: run for run in batch.runs} | self.finished
+        return ()
 
     async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
         ended = sorted(self.finished.values(), key=lambda it: (it.ended_at, it.transition_id))
@@ -159,7 +179,7 @@ class MemoryStore:
         forgotten, self.finished = len(self.finished) - len(kept), kept
         return forgotten
 
-    async def untold(self) -> Sequence[Transition]:
+    async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
         return [t for t in self.stored if t.transition_id not in self.told]
 
     async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from poller.domain.errors import StoreError
+from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Policy
 from poller.protocols import Batch
 from poller.store import SqlStore, open_store
 from poller.store.cursor import cursor_at, row_at
-from poller.store.schema import PARTITIONS, partition_of
 from tests.store.lives import T0, batch_of, ended, entry
 
 
 async def opened(url: str = "sqlite://") -> SqlStore:
     """A store, opened."""
-    store = SqlStore(url)
+    store = open_store(url)
     await store.open()
     return store
 
@@ -30,8 +30,8 @@ async def opened(url: str = "sqlite://") -> SqlStore:
 async def test_the_watchlist_comes_back_as_it_was(tmp_path: Path) -> None:
     """With everything that tells what to watch and how, by name, also while a daemon works on the store."""
     given = [
-        replace(entry("b"), source="api", labels={"team": "ads"}, policy=Policy(deadline=1800.0), follow=True),
-        replace(entry("a"), source="api", family="imports", policy=Policy(adaptive=False, missing_polls=7)),
+        replace(entry("b"), source="b.yaml", labels={"team": "ads"}, policy=Policy(deadline=1800.0), follow=True),
+        replace(entry("a"), source="a.yaml", family="imports", policy=Policy(adaptive=False, missing_polls=7)),
     ]
     url = f"sqlite:///{tmp_path}/poller.db"
     assert await open_store(url).watchlist() == []
@@ -84,8 +84,9 @@ async def test_what_is_over_for_long_is_forgotten() -> None:
     assert await store.prune(T0 + 3) == 2
     assert [it.task for it in (await store.transitions()).transitions] == ["d", "b"]
     assert await store.prune(T0 + 20) == 2
-    found = await store.watch([entry(name) for name in "abcd"], T0 + 30)
-    assert set(found) == {"a", "b", "c"}
+    await store.watch([entry(name) for name in "abcd"], T0 + 30)
+    known = {it.entry.name: it.saved.status.first_seen_at for it in (await store.tasks()).tasks}
+    assert known == {"a": T0, "b": T0, "c": T0, "d": T0 + 30}
     assert await store.prune(T0 + 20) == 0
     await store.close()
 
@@ -179,7 +180,7 @@ async def test_a_store_whose_opening_is_cancelled_is_closed(tmp_path: Path) -> N
     """It can be opened by another one as soon as it let go."""
     url = f"sqlite:///{tmp_path}/poller.db"
     for steps in range(8):
-        store = SqlStore(url)
+        store = open_store(url)
         opening = asyncio.ensure_future(store.open())
         for _ in range(steps):
             await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from poller.store import SqlStore, open_store
+from poller.store import open_store
 from tests.store.lives import T0, batch_of, daemon, entry
 
 
@@ -33,15 +33,16 @@ async def test_a_store_never_closed_is_whole_at_the_next_start(tmp_path: Path) -
     assert (tmp_path / "poller.db-wal").exists()
     store = open_store(url)
     await store.open()
-    found = await store.watch([entry("0a"), entry("0b")], T0)
+    await store.watch([entry("0a"), entry("0b")], T0)
+    found = (await store.tasks()).tasks
     await store.close()
-    assert {saved.status.state for saved in found.values()} == {"succeeded"}
+    assert {each.saved.status.state for each in found} == {"succeeded"}
     assert not (tmp_path / "poller.db-wal").exists()
 
 
 async def test_a_commit_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
     """A power cut takes nothing that was told: the log is synchronized at every commit."""
-    store = SqlStore(f"sqlite:///{tmp_path}/poller.db")
+    store = open_store(f"sqlite:///{tmp_path}/poller.db")
     await store.open()
     assert store._engine is not None
     async with store._engine.connect() as connection:
@@ -65,7 +66,7 @@ async def test_other_programs_may_read_the_store_while_it_is_at_work(tmp_path: P
 
 async def test_pages_are_read_while_a_commit_is_under_way(tmp_path: Path) -> None:
     """And show what was there before it."""
-    store = SqlStore(f"sqlite:///{tmp_path}/poller.db")
+    store = open_store(f"sqlite:///{tmp_path}/poller.db")
     await store.open()
     await store.commit(batch_of("a"))
     assert store._engine is not None

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from poller.domain.errors import StoreError
-from poller.store import SqlStore, open_store
+from poller.store import open_store
 from poller.store.migrations import HEAD
 from tests.store.lives import batch_of
 
 GO_BACK = "run that version again, or name another place for the store"
-ALLOWED = "allowed are sqlite:///relative.db, sqlite:////absolute.db, or sqlite:// for a store in memory"
+ALLOWED = (
+    "allowed are postgresql://USER@HOST/DATABASE, sqlite:///relative.db, sqlite:////absolute.db, "
+    "or sqlite:// for a store in memory"
+)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +40,7 @@ ALLOWED = "allowed are sqlite:///relative.db, sqlite:////absolute.db, or sqlite:
         ("sqlite+aiosqlite:///poller.db", "found 'sqlite+aiosqlite:…'"),
         ("mysql://user:hunter2@host/db", "found 'mysql:…'"),
         ("sqlite://user:hunter2@host/db", "found 'sqlite:…'"),
-        ("postgresql://user:hunter2@host/db", "PostgreSQL is not supported by this version yet;"),
-        ("postgresql+asyncpg://user:hunter2@host/db", "PostgreSQL is not supported by this version yet;"),
+        ("postgresql+asyncpg://user:hunter2@host/db", "found 'postgresql+asyncpg:…'"),
     ],
 )
 def test_a_url_that_names_no_store_is_refused_with_what_is_allowed(url: str, said: str) -> None:
@@ -194,7 +196,7 @@ async def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 async def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     """The commit is out as a whole, and goes in when there is room again."""
     file = tmp_path / "poller.db"
-    store = SqlStore(f"sqlite:///{file}")
+    store = open_store(f"sqlite:///{file}")
     await store.open()
     await store.commit(batch_of("a"))
     assert store._engine is not None
@@ -229,7 +231,7 @@ async def test_a_file_locked_by_another_program_is_told(tmp_path: Path, monkeypa
 
 async def test_no_value_of_a_row_stands_in_an_error(tmp_path: Path) -> None:
     """Nor the statement; a label may be nobody's business."""
-    store = SqlStore(f"sqlite:///{tmp_path}/poller.db")
+    store = open_store(f"sqlite:///{tmp_path}/poller.db")
     await store.open()
     assert store._engine is not None
     async with store._engine.begin() as connection:

@@ -16,7 +16,7 @@ from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Batch, Saved, TransitionPage
+from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
 from poller.web.control import Control
 from poller.web.login import Login
 from poller.web.server import RenderMetrics, build_app
@@ -40,10 +40,30 @@ class FakeStore:
 
     async def close(self) -> None: ...
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> Mapping[str, Saved]:
-        return {}
+    async def watch(self, entries: Sequence[Entry], now: float) -> None: ...
 
-    async def commit(self, batch: Batch) -> None: ...
+    async def add(self, entries: Sequence[Entry], now: float) -> Added:
+        return Added(len(entries))
+
+    async def remove(self, name: str, now: float) -> bool:
+        return False
+
+    async def rearm(self, name: str, now: float) -> None: ...
+
+    async def expire(self, now: float) -> int:
+        return 0
+
+    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+        return Roll(since, ())
+
+    async def page(self, after: str, limit: int) -> Sequence[Stored]:
+        return ()
+
+    async def task(self, name: str) -> Stored | None:
+        return None
+
+    async def commit(self, batch: Batch) -> Collection[int]:
+        return ()
 
     async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
         return {}
@@ -51,7 +71,7 @@ class FakeStore:
     async def prune(self, before: float) -> int:
         return 0
 
-    async def untold(self) -> Sequence[Transition]:
+    async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
         return ()
 
     async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
