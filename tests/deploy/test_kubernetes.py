@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -20,9 +21,12 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 SINGLE = KUBERNETES / "overlays/single"
+REPLICATED = KUBERNETES / "overlays/replicated"
 NAME = {"app.kubernetes.io/name": "poller"}
 LONGEST_STOP = 10
 """Seconds that poller may take to end after SIGTERM."""
+
+in_each_overlay = pytest.mark.parametrize("overlay", [SINGLE, REPLICATED], ids=lambda folder: folder.name)
 
 Manifest = dict[str, Any]
 
@@ -50,48 +54,57 @@ def render(folder: Path) -> str:
     return done.stdout
 
 
-def manifests(folder: Path = SINGLE) -> list[Manifest]:
+def manifests(folder: Path) -> list[Manifest]:
     return list(yaml.safe_load_all(render(folder)))
 
 
-def the(kind: str, folder: Path = SINGLE) -> Manifest:
+def the(kind: str, folder: Path) -> Manifest:
     """The only manifest of a kind."""
     (found,) = (manifest for manifest in manifests(folder) if manifest["kind"] == kind)
     return found
 
 
-def pod() -> Manifest:
-    spec: Manifest = the("StatefulSet")["spec"]["template"]["spec"]
+def workload(overlay: Path) -> Manifest:
+    """What makes the Pods: the only manifest with a template."""
+    (found,) = (manifest for manifest in manifests(overlay) if "template" in manifest.get("spec", {}))
+    return found
+
+
+def pod(overlay: Path) -> Manifest:
+    spec: Manifest = workload(overlay)["spec"]["template"]["spec"]
     return spec
 
 
-def containers() -> list[Manifest]:
-    return [*pod()["containers"], *pod().get("initContainers", ())]
+def containers(overlay: Path) -> list[Manifest]:
+    return [*pod(overlay)["containers"], *pod(overlay).get("initContainers", ())]
 
 
-def config_maps() -> dict[str, dict[str, str]]:
+def config_maps(overlay: Path) -> dict[str, dict[str, str]]:
     """The files in each ConfigMap."""
-    return {m["metadata"]["name"]: m["data"] for m in manifests() if m["kind"] == "ConfigMap"}
+    return {m["metadata"]["name"]: m["data"] for m in manifests(overlay) if m["kind"] == "ConfigMap"}
 
 
-def mounts() -> dict[str, Manifest]:
+def mounts(overlay: Path) -> dict[str, Manifest]:
     """The volume at each path of the first container."""
-    volumes = {volume["name"]: volume for volume in pod()["volumes"]}
-    claims = {claim["metadata"]["name"]: claim for claim in the("StatefulSet")["spec"]["volumeClaimTemplates"]}
-    return {mount["mountPath"]: (volumes | claims)[mount["name"]] for mount in pod()["containers"][0]["volumeMounts"]}
+    spec = pod(overlay)
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    claims = {claim["metadata"]["name"]: claim for claim in workload(overlay)["spec"].get("volumeClaimTemplates", ())}
+    return {mount["mountPath"]: (volumes | claims)[mount["name"]] for mount in spec["containers"][0]["volumeMounts"]}
 
 
 def secret_files(value: object) -> Iterator[str]:
-    """Every PATH of a `{file: PATH}` in a config."""
+    """Every PATH of a `{file: PATH}` in a config, and of an authority's certificate in an address."""
     if isinstance(value, dict):
         if isinstance(path := value.get("file"), str):
             yield path
         for inner in value.values():
             yield from secret_files(inner)
+    elif isinstance(value, str):
+        yield from parse_qs(urlsplit(value).query).get("sslrootcert", ())
 
 
-def config() -> Manifest:
-    data: Manifest = yaml.safe_load(config_maps()["poller-config"]["poller.yaml"])
+def config(overlay: Path) -> Manifest:
+    data: Manifest = yaml.safe_load(config_maps(overlay)["poller-config"]["poller.yaml"])
     return data
 
 
@@ -99,14 +112,15 @@ def config() -> Manifest:
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.37"])
-def test_built_in_kinds_have_no_unknown_key_and_no_wrong_value(version: str, tmp_path: Path) -> None:
-    built_in = [m for m in manifests() if m["kind"] != "ServiceMonitor"]
+@in_each_overlay
+def test_built_in_kinds_have_no_unknown_key_and_no_wrong_value(overlay: Path, version: str, tmp_path: Path) -> None:
+    built_in = [m for m in manifests(overlay) if m["kind"] != "ServiceMonitor"]
 
     assert complaints(built_in, version, tmp_path) == ""
 
 
 def test_an_unknown_key_would_be_found(tmp_path: Path) -> None:
-    service = the("Service")
+    service = the("Service", SINGLE)
     service["spec"]["sessionAfinity"] = "None"
 
     assert "sessionAfinity" in complaints([service], "1.37", tmp_path)
@@ -122,8 +136,9 @@ def complaints(documents: list[Manifest], version: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_service_monitor_has_no_unknown_key_and_no_wrong_value() -> None:
-    monitor = the("ServiceMonitor")
+@in_each_overlay
+def test_the_service_monitor_has_no_unknown_key_and_no_wrong_value(overlay: Path) -> None:
+    monitor = the("ServiceMonitor", overlay)
 
     assert ServiceMonitor.model_validate(monitor).model_dump(mode="json", by_alias=True, exclude_unset=True) == monitor
 
@@ -131,24 +146,29 @@ def test_the_service_monitor_has_no_unknown_key_and_no_wrong_value() -> None:
 def test_every_overlay_and_component_is_rendered_or_used_by_one_that_is() -> None:
     folders = {path.parent.relative_to(KUBERNETES).as_posix() for path in KUBERNETES.rglob("kustomization.yaml")}
 
-    assert folders == {"base", "overlays/single", "components/prometheus-operator", "components/alibaba-rrsa"}
+    assert folders == {
+        *("base", "overlays/single", "overlays/replicated"),
+        *("components/prometheus-operator", "components/alibaba-rrsa"),
+    }
 
 
 # --- what the pods may do --------------------------------------------------------------------------------------------
 
 
-def test_pods_run_under_the_restricted_standard() -> None:
-    security = pod()["securityContext"]
+@in_each_overlay
+def test_pods_run_under_the_restricted_standard(overlay: Path) -> None:
+    security = pod(overlay)["securityContext"]
 
     assert security["runAsNonRoot"] is True
     assert security["runAsUser"] == security["fsGroup"] >= 10_000
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod().keys()
-    assert the("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod(overlay).keys()
+    assert the("Namespace", overlay)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_every_container_is_locked_down() -> None:
-    for container in containers():
+@in_each_overlay
+def test_every_container_is_locked_down(overlay: Path) -> None:
+    for container in containers(overlay):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -156,29 +176,33 @@ def test_every_container_is_locked_down() -> None:
         }
 
 
-def test_the_pod_runs_as_the_user_of_the_image() -> None:
+@in_each_overlay
+def test_the_pod_runs_as_the_user_of_the_image(overlay: Path) -> None:
     user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "deploy/Dockerfile").read_text("utf-8"), re.MULTILINE)
 
     assert user
-    assert pod()["securityContext"]["runAsUser"] == int(user[1])
-    assert pod()["securityContext"]["runAsGroup"] == int(user[2])
+    assert pod(overlay)["securityContext"]["runAsUser"] == int(user[1])
+    assert pod(overlay)["securityContext"]["runAsGroup"] == int(user[2])
 
 
-def test_pods_get_no_token_for_the_cluster() -> None:
-    assert the("ServiceAccount")["automountServiceAccountToken"] is False
-    assert pod()["automountServiceAccountToken"] is False
-    assert pod()["serviceAccountName"] == the("ServiceAccount")["metadata"]["name"]
-    assert not [m["kind"] for m in manifests() if "Role" in m["kind"]]
+@in_each_overlay
+def test_pods_get_no_token_for_the_cluster(overlay: Path) -> None:
+    assert the("ServiceAccount", overlay)["automountServiceAccountToken"] is False
+    assert pod(overlay)["automountServiceAccountToken"] is False
+    assert pod(overlay)["serviceAccountName"] == the("ServiceAccount", overlay)["metadata"]["name"]
+    assert not [m["kind"] for m in manifests(overlay) if "Role" in m["kind"]]
 
 
-def test_every_image_has_the_tag_of_this_version() -> None:
+@in_each_overlay
+def test_every_image_has_the_tag_of_this_version(overlay: Path) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
-    assert [container["image"] for container in containers()] == [f"registry.example.com/poller:{version}"]
+    assert [container["image"] for container in containers(overlay)] == [f"registry.example.com/poller:{version}"]
 
 
-def test_only_prometheus_may_come_in_and_only_to_the_web_port() -> None:
-    policy = the("NetworkPolicy")["spec"]
+@in_each_overlay
+def test_only_prometheus_may_come_in_and_only_to_the_web_port(overlay: Path) -> None:
+    policy = the("NetworkPolicy", overlay)["spec"]
     (rule,) = policy["ingress"]
     (origin,) = rule["from"]
 
@@ -188,19 +212,26 @@ def test_only_prometheus_may_come_in_and_only_to_the_web_port() -> None:
     assert origin["namespaceSelector"]["matchLabels"]
 
 
-def test_only_names_and_https_may_go_out() -> None:
-    names, https = the("NetworkPolicy")["spec"]["egress"]
+@in_each_overlay
+def test_only_names_and_https_may_go_out_and_to_the_database_where_there_is_one(overlay: Path) -> None:
+    names, https, *database = the("NetworkPolicy", overlay)["spec"]["egress"]
 
     assert {(port["protocol"], port["port"]) for port in names["ports"]} == {("UDP", 53), ("TCP", 53)}
     assert all(names["to"])
     assert https == {"ports": [{"protocol": "TCP", "port": 443}]}
+    if overlay == SINGLE:
+        assert not database
+    else:
+        port = urlsplit(config(overlay)["store"]["url"]).port
+        assert database == [{"ports": [{"protocol": "TCP", "port": port}]}]
 
 
 # --- how they live ---------------------------------------------------------------------------------------------------
 
 
-def test_every_probe_asks_the_path_made_for_it() -> None:
-    for container in containers():
+@in_each_overlay
+def test_every_probe_asks_the_path_made_for_it(overlay: Path) -> None:
+    for container in containers(overlay):
         probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
         assert probes == {
             "startup": {"path": "/-/ready", "port": "web"},
@@ -209,92 +240,163 @@ def test_every_probe_asks_the_path_made_for_it() -> None:
         }
 
 
-def test_every_container_says_what_it_needs_and_has_a_limit_of_memory() -> None:
-    for container in containers():
+@in_each_overlay
+def test_every_container_says_what_it_needs_and_has_a_limit_of_memory(overlay: Path) -> None:
+    for container in containers(overlay):
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
         assert "memory" in container["resources"]["limits"]
 
 
-def test_a_pod_is_given_the_time_that_poller_may_need_to_end() -> None:
-    assert LONGEST_STOP < pod()["terminationGracePeriodSeconds"] <= 30
+@in_each_overlay
+def test_a_pod_is_given_the_time_that_poller_may_need_to_end(overlay: Path) -> None:
+    assert LONGEST_STOP < pod(overlay)["terminationGracePeriodSeconds"] <= 30
 
 
 def test_sqlite_has_one_owner_and_a_volume_that_stays() -> None:
-    stateful = the("StatefulSet")["spec"]
+    stateful = the("StatefulSet", SINGLE)["spec"]
     (claim,) = stateful["volumeClaimTemplates"]
 
     assert stateful["replicas"] == 1
-    assert config()["store"] == "sqlite:////var/lib/poller/poller.db"
-    assert mounts()["/var/lib/poller"] == claim
+    assert config(SINGLE)["store"] == "sqlite:////var/lib/poller/poller.db"
+    assert mounts(SINGLE)["/var/lib/poller"] == claim
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_replicas_have_no_state_of_their_own() -> None:
+    assert workload(REPLICATED)["kind"] == "Deployment"
+    sources = {key for volume in mounts(REPLICATED).values() for key in volume}
+    assert sources == {"name", "configMap", "secret", "emptyDir"}
+    assert [path for path, volume in mounts(REPLICATED).items() if "emptyDir" in volume] == ["/tmp"]
+    assert urlsplit(config(REPLICATED)["store"]["url"]).scheme == "postgresql"
+
+
+def test_the_password_is_not_in_the_config_and_the_servers_certificate_is_verified() -> None:
+    store = config(REPLICATED)["store"]
+    url = urlsplit(store["url"])
+
+    assert (url.username, url.password) == ("poller", None)
+    assert parse_qs(url.query)["sslmode"] == ["verify-full"]
+    assert store["password"] == {"file": "/run/secrets/poller/postgres-password"}
+
+
+def test_an_update_takes_no_replica_away_before_another_has_been_ready_for_longer_than_a_lease() -> None:
+    deployment = workload(REPLICATED)["spec"]
+
+    assert deployment["replicas"] == 3
+    assert deployment["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert deployment["minReadySeconds"] > int(config(REPLICATED)["replicas"]["lease"].removesuffix("s"))
+
+
+def test_one_replica_is_drained_at_a_time_and_those_that_are_not_ready_hold_up_nobody() -> None:
+    budget = the("PodDisruptionBudget", REPLICATED)["spec"]
+
+    assert budget == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": NAME},
+    }
+
+
+def test_replicas_are_spread_over_nodes_and_zones_but_rather_together_than_not_at_all() -> None:
+    constraints = {rule.pop("topologyKey"): rule for rule in pod(REPLICATED)["topologySpreadConstraints"]}
+
+    assert constraints.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    for rule in constraints.values():
+        assert rule == {
+            "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": NAME},
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+
+
+def test_the_pod_is_the_same_in_both_but_for_state_and_spread() -> None:
+    single, replicated = pod(SINGLE), pod(REPLICATED)
+    del replicated["topologySpreadConstraints"]
+    for container in single["containers"]:
+        container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] != "state"]
+
+    assert single == replicated
 
 
 # --- everything that refers to something finds it --------------------------------------------------------------------
 
 
-def test_every_selector_finds_the_pods() -> None:
-    stateful = the("StatefulSet")["spec"]
-    labels = stateful["template"]["metadata"]["labels"]
+@in_each_overlay
+def test_every_selector_finds_the_pods(overlay: Path) -> None:
+    spec = workload(overlay)["spec"]
+    labels = spec["template"]["metadata"]["labels"]
 
     assert labels == NAME
-    assert stateful["selector"] == {"matchLabels": NAME}
-    assert the("Service")["spec"]["selector"] == NAME
-    assert the("NetworkPolicy")["spec"]["podSelector"] == {"matchLabels": NAME}
+    assert spec["selector"] == {"matchLabels": NAME}
+    assert the("Service", overlay)["spec"]["selector"] == NAME
+    assert the("NetworkPolicy", overlay)["spec"]["podSelector"] == {"matchLabels": NAME}
 
 
-def test_the_service_monitor_finds_the_service_and_its_port() -> None:
-    (endpoint,) = the("ServiceMonitor")["spec"]["endpoints"]
-    (port,) = the("Service")["spec"]["ports"]
+@in_each_overlay
+def test_the_service_monitor_finds_the_service_and_its_port(overlay: Path) -> None:
+    (endpoint,) = the("ServiceMonitor", overlay)["spec"]["endpoints"]
+    (port,) = the("Service", overlay)["spec"]["ports"]
 
-    assert the("ServiceMonitor")["spec"]["selector"] == {"matchLabels": the("Service")["metadata"]["labels"]}
+    labels = the("Service", overlay)["metadata"]["labels"]
+    assert the("ServiceMonitor", overlay)["spec"]["selector"] == {"matchLabels": labels}
     assert endpoint["port"] == port["name"]
     assert endpoint["path"] == "/metrics"
 
 
-def test_the_port_is_the_one_that_poller_listens_on() -> None:
-    (port,) = pod()["containers"][0]["ports"]
-    (service,) = the("Service")["spec"]["ports"]
+@in_each_overlay
+def test_the_port_is_the_one_that_poller_listens_on(overlay: Path) -> None:
+    (port,) = pod(overlay)["containers"][0]["ports"]
+    (service,) = the("Service", overlay)["spec"]["ports"]
 
-    assert config()["web"]["listen"] == f":{port['containerPort']}"
+    assert config(overlay)["web"]["listen"] == f":{port['containerPort']}"
     assert service["targetPort"] == port["name"] == "web"
 
 
 def test_the_stateful_set_is_governed_by_a_headless_service() -> None:
-    assert the("StatefulSet")["spec"]["serviceName"] == the("Service")["metadata"]["name"]
-    assert the("Service")["spec"]["clusterIP"] == "None"
+    assert the("StatefulSet", SINGLE)["spec"]["serviceName"] == the("Service", SINGLE)["metadata"]["name"]
+    assert the("Service", SINGLE)["spec"]["clusterIP"] == "None"
 
 
-def test_everything_has_the_label_of_the_application_and_one_namespace() -> None:
-    for manifest in manifests():
+@in_each_overlay
+def test_everything_has_the_label_of_the_application_and_one_namespace(overlay: Path) -> None:
+    for manifest in manifests(overlay):
         assert NAME.items() <= manifest["metadata"]["labels"].items(), manifest["kind"]
         if manifest["kind"] != "Namespace":
-            assert manifest["metadata"]["namespace"] == the("Namespace")["metadata"]["name"]
+            assert manifest["metadata"]["namespace"] == the("Namespace", overlay)["metadata"]["name"]
 
 
-def test_every_mounted_config_map_is_there_under_a_name_that_stays_and_as_a_folder() -> None:
-    mounted = {volume["configMap"]["name"] for volume in pod()["volumes"] if "configMap" in volume}
+@in_each_overlay
+def test_every_mounted_config_map_is_there_under_a_name_that_stays_and_as_a_folder(overlay: Path) -> None:
+    mounted = {volume["configMap"]["name"] for volume in pod(overlay)["volumes"] if "configMap" in volume}
 
-    assert mounted == config_maps().keys() == {"poller-config", "poller-watchlist"}
-    assert not [mount for mount in pod()["containers"][0]["volumeMounts"] if "subPath" in mount]
+    assert mounted == config_maps(overlay).keys() == {"poller-config", "poller-watchlist"}
+    assert not [mount for mount in pod(overlay)["containers"][0]["volumeMounts"] if "subPath" in mount]
 
 
-def test_every_secret_that_the_config_names_is_mounted_and_in_the_instructions() -> None:
+@in_each_overlay
+def test_every_secret_that_the_config_names_is_mounted_and_in_the_instructions(overlay: Path) -> None:
     """The Secret itself is not here: the README has the command that makes it."""
-    paths = [Path(path) for path in secret_files(config())]
+    paths = [Path(path) for path in secret_files(config(overlay))]
     instructions = (KUBERNETES / "README.md").read_text("utf-8").replace("\\\n", " ")
-    command = re.search(r"create secret generic (\S+)((?:\s+--from-file=\S+)+)", instructions)
+    command = r"create secret generic (\S+)((?:\s+--from-file=\S+)+)(?:(?!create secret).)*?apply -k overlays/(\w+)"
+    commands = {match[3]: match for match in re.finditer(command, instructions, re.DOTALL)}
+    secret, keys = commands[overlay.name].group(1, 2)
 
-    assert command
-    assert {mounts()[str(path.parent)]["secret"]["secretName"] for path in paths} == {command[1]}
-    assert {path.name for path in paths} == set(re.findall(r"--from-file=(\S+)", command[2]))
-    assert not [m for m in manifests() if m["kind"] == "Secret"]
+    assert {mounts(overlay)[str(path.parent)]["secret"]["secretName"] for path in paths} == {secret}
+    assert {path.name for path in paths} == set(re.findall(r"--from-file=(\S+)", keys))
+    assert not [m for m in manifests(overlay) if m["kind"] == "Secret"]
 
 
-def test_poller_accepts_the_config_as_the_kubelet_lays_it_out(tmp_path: Path) -> None:
-    for path, volume in mounts().items():
+@in_each_overlay
+def test_poller_accepts_the_config_as_the_kubelet_lays_it_out(overlay: Path, tmp_path: Path) -> None:
+    for path, volume in mounts(overlay).items():
         if "configMap" in volume:
-            lay_out(config_maps()[volume["configMap"]["name"]], tmp_path / path.lstrip("/"))
-    (environment,) = pod()["containers"][0]["env"]
+            lay_out(config_maps(overlay)[volume["configMap"]["name"]], tmp_path / path.lstrip("/"))
+    (environment,) = pod(overlay)["containers"][0]["env"]
     file = tmp_path / environment["value"].lstrip("/")
 
     done = subprocess.run(
@@ -322,15 +424,18 @@ def lay_out(files: dict[str, str], folder: Path) -> None:
 # --- the component that is not used by default -----------------------------------------------------------------------
 
 
-def test_with_rrsa_the_account_names_a_role_and_the_namespace_asks_for_its_injection(tmp_path: Path) -> None:
+@in_each_overlay
+def test_with_rrsa_the_account_names_a_role_and_the_namespace_asks_for_its_injection(
+    overlay: Path, tmp_path: Path
+) -> None:
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
-    overlay = tmp_path / "kubernetes/overlays/with-rrsa"
-    overlay.mkdir()
-    (overlay / "kustomization.yaml").write_text(
-        json.dumps({"resources": ["../single"], "components": ["../../components/alibaba-rrsa"]}), "utf-8"
+    with_rrsa = tmp_path / "kubernetes/overlays/with-rrsa"
+    with_rrsa.mkdir()
+    (with_rrsa / "kustomization.yaml").write_text(
+        json.dumps({"resources": [f"../{overlay.name}"], "components": ["../../components/alibaba-rrsa"]}), "utf-8"
     )
 
-    account, namespace = the("ServiceAccount", overlay), the("Namespace", overlay)
+    account, namespace = the("ServiceAccount", with_rrsa), the("Namespace", with_rrsa)
 
     assert account["metadata"]["annotations"] == {"pod-identity.alibabacloud.com/role-name": "poller"}
     assert namespace["metadata"]["labels"]["pod-identity.alibabacloud.com/injection"] == "on"

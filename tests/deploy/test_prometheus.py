@@ -120,6 +120,21 @@ def test_amtool_accepts_the_alertmanager_config() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_explains_an_alert_has_the_labels_that_it_is_recognized_by() -> None:
+    """A label that only one of two alerts had would keep the other from ever being held back."""
+    for rule in yaml.safe_load(ALERTMANAGER.read_text("utf-8"))["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            for name in _named(matcher):
+                assert set(rule["equal"]) <= fired()[name], name
+
+
+def _named(matcher: str) -> Iterator[str]:
+    """The alerts that a matcher such as `alertname=~"A|B(C|D)"` names."""
+    _, pattern = matcher.strip('"').split('"')
+    for start, ends in re.findall(r"(\w+)(?:\(([^)]*)\))?", pattern):
+        yield from (start + end for end in ends.split("|"))
+
+
 @needs_amtool
 @pytest.mark.parametrize(
     ("labels", "receiver"),
