@@ -1,6 +1,6 @@
 """Every seam of the program on one page."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -399,6 +399,36 @@ class Neighbours(Protocol):
 
     def answered(self, provider: str) -> None:
         """The provider answers again."""
+        ...
+
+
+class Watchlist(Protocol):
+    """The watchlist as it is changed while the daemon runs. Every method may raise StoreError.
+
+    What it promises to have done outlives the process.
+    """
+
+    async def add(self, tasks: Iterable[tuple[int, object]]) -> Added:
+        """Adds tasks, or nothing at all; ``tasks`` are what `poller.config.watchlist.AddedReader` reads.
+
+        Each is plain data with its line in the request, 0 where there is but one. Those that are there already are
+        changed to what is sent now, and their ``ttl`` begins anew. Raises ConfigError with every mistake in them, and
+        WatchlistError when a name means another task than before, or one of a file.
+        """
+        ...
+
+    async def remove(self, name: str) -> bool:
+        """Takes a task away; False when that was done before.
+
+        Raises NoSuchTaskError for a name that was never there, WatchlistError for a task that stands in a file.
+        """
+        ...
+
+    async def rearm(self, name: str) -> None:
+        """Begins to watch a missing or expired task anew.
+
+        Raises NoSuchTaskError, and WatchlistError for a task that is neither missing nor expired.
+        """
         ...
 
 

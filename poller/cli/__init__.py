@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli import demo, inspect, kinds, run, simulate, start, wait
+from poller.cli import demo, inspect, kinds, run, simulate, start, wait, watch
 from poller.domain.errors import ConfigError, PollerError
 
 
@@ -29,6 +29,7 @@ for register in (
     kinds.register,
     start.register,
     wait.register,
+    watch.register,
     simulate.register,
     demo.register,
 ):

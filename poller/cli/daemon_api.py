@@ -1,8 +1,9 @@
 """The API of a running daemon, as the commands use it."""
 
 import base64
+import io
 import ssl
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,21 @@ from yarl import URL
 from poller.config.settings import Web
 from poller.config.values import Address, UnixAddress
 from poller.config.webfile import read_web_file
-from poller.domain.errors import ConfigError, NoDaemonError, NoSuchTaskError, PollerError
+from poller.domain.errors import (
+    ConfigError,
+    NoDaemonError,
+    NoSuchTaskError,
+    PollerError,
+    Problem,
+    StoreError,
+    WatchlistError,
+)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _START_TIMEOUT = aiohttp.ClientTimeout(total=180)
 """A start may take several requests to the provider, and looks in between."""
+_CHANGE_TIMEOUT = aiohttp.ClientTimeout(total=120)
+"""Ten thousand tasks are added in seconds, but a store may make them wait."""
 _FOREIGN = (aiohttp.ClientError, TimeoutError, ValueError)
 """What may go wrong on the way, as others call it."""
 _FEW = 10
@@ -111,13 +122,13 @@ def _scheme(web: Web) -> str:
         raise PollerError(f"{error}; give the daemon's address with --url") from None
 
 
-async def fetch_tasks(access: Access) -> list[dict[str, Any]]:
-    """Every task of a daemon, page after page, as its API tells them.
+async def fetch_tasks(access: Access, filters: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Every task of a daemon that the ``filters`` of its API let through, page after page, as it tells them.
 
     PollerError when it cannot be asked.
     """
     async with _session(access) as session:
-        return await _list(session, access)
+        return await _list(session, access, filters or {})
 
 
 async def fetch_some(access: Access, names: Collection[str]) -> list[dict[str, Any]]:
@@ -143,22 +154,84 @@ async def fetch_names(access: Access) -> list[str]:
 
 async def start_task(access: Access, name: str) -> dict[str, Any]:
     """Has a daemon start the job behind a task; what it tells of that. PollerError when nothing is known to run."""
-    url = _task_url(access, name, "/start")
     async with _session(access, _START_TIMEOUT) as session:
-        try:
-            async with session.post(url) as response:
-                told: dict[str, Any] = await response.json()
-        except _FOREIGN as error:
-            raise _explained(url, error) from None
+        return await _change(session, hdrs.METH_POST, _task_url(access, name, "/start"))
+
+
+async def add_tasks(access: Access, body: bytes, content_type: str) -> dict[str, Any]:
+    """Has a daemon watch the tasks in ``body``; how many of them are new, changed and unchanged.
+
+    ConfigError with every mistake that it finds, WatchlistError for names that mean other tasks, and PollerError when
+    it cannot be asked; nothing was added then.
+    """
+    async with _session(access, _CHANGE_TIMEOUT) as session:
+        headers = {hdrs.CONTENT_TYPE: content_type}
+        url = access.url / "api/v1/tasks"
+        return await _change(session, hdrs.METH_POST, url, headers=headers, data=io.BytesIO(body))
+
+
+Told = dict[str, Any] | NoSuchTaskError | WatchlistError
+"""What a daemon tells of a change that was asked for, or why it refuses it."""
+
+
+async def remove_tasks(access: Access, names: Iterable[str]) -> AsyncIterator[tuple[str, Told]]:
+    """Has a daemon watch these tasks no more, one after the other. PollerError when it cannot be asked."""
+    async with _session(access, _CHANGE_TIMEOUT) as session:
+        for name in names:
+            yield name, await _change_one(session, hdrs.METH_DELETE, _task_url(access, name))
+
+
+async def rearm_tasks(access: Access, names: Iterable[str]) -> AsyncIterator[tuple[str, Told]]:
+    """Has a daemon watch these missing or expired tasks anew, one after the other. Raises what `remove_tasks` does."""
+    async with _session(access, _CHANGE_TIMEOUT) as session:
+        for name in names:
+            yield name, await _change_one(session, hdrs.METH_POST, _task_url(access, name, "/rearm"))
+
+
+async def _change_one(session: aiohttp.ClientSession, method: str, url: URL) -> Told:
+    try:
+        return await _change(session, method, url)
+    except (NoSuchTaskError, WatchlistError) as error:
+        return error
+
+
+async def _change(session: aiohttp.ClientSession, method: str, url: URL, **more: Any) -> dict[str, Any]:
+    """Asks for a change; what the daemon tells of it. PollerError, of the fitting kind, when it refuses."""
+    try:
+        async with session.request(method, url, **more) as response:
+            told: dict[str, Any] = await response.json()
+    except _FOREIGN as error:
+        raise _explained(url, error) from None
     if response.ok:
         return told
-    advice = "; give the daemon's web.api_token in POLLER_TOKEN or --token-file" if response.status == 401 else ""
-    raise PollerError(f"{told['error']['message']}{advice}")
+    if "error" not in told:
+        raise PollerError(f"{url}: it is not the daemon that answers there; is --url its address?")
+    raise _refusal(response.status, told["error"])
 
 
-async def _list(session: aiohttp.ClientSession, access: Access) -> list[dict[str, Any]]:
+def _refusal(status: int, error: Mapping[str, Any]) -> PollerError:
+    """The error that a daemon tells, as the one that it was there."""
+    message, details = error["message"], error["details"]
+    match status:
+        case 400 if "mistakes" in details:
+            told = ((each["line"] or 0, each["key"], each["message"]) for each in details["mistakes"])
+            return ConfigError(Problem("request", *problem) for problem in told)
+        case 401:
+            return PollerError(f"{message}; give the daemon's web.api_token in POLLER_TOKEN or --token-file")
+        case 404 if "task" in details:
+            return NoSuchTaskError(details["task"])
+        case 409 if "tasks" in details:
+            return WatchlistError(message, details["tasks"])
+        case 503:
+            return StoreError(message)
+    return PollerError(message)
+
+
+async def _list(
+    session: aiohttp.ClientSession, access: Access, filters: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     tasks: list[dict[str, Any]] = []
-    query = {"limit": "1000"}
+    query = {**(filters or {}), "limit": "1000"}
     while True:
         page = await _get(session, access.url / "api/v1/tasks", query)
         tasks += page["tasks"]
@@ -189,7 +262,7 @@ async def _check_ready(session: aiohttp.ClientSession, access: Access) -> None:
 
 
 def _task_url(access: Access, name: str, what: str = "") -> URL:
-    return URL(f"{access.url / 'api/v1/tasks'}/{quote(name, safe='')}{what}", encoded=True)
+    return URL(f"{access.url / 'api/v1/tasks'}/{quote(name, safe='', errors='replace')}{what}", encoded=True)
 
 
 def _session(access: Access, timeout: aiohttp.ClientTimeout = _TIMEOUT) -> aiohttp.ClientSession:

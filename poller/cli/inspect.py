@@ -1,6 +1,5 @@
 """Commands that look: `check`, `poll`, `status`, `schema`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,20 @@ import typer
 
 from poller.app import load_config, poll_once, probe_once, stored_changes
 from poller.cli import tables
-from poller.cli.daemon_api import Access, configured_address, fetch_tasks
+from poller.cli.daemon_api import Access, fetch_tasks
 from poller.cli.explanation import explanation_json, print_explanations
 from poller.cli.kinds import check_spec
-from poller.cli.options import AsJson, ConfigPath, run_async
+from poller.cli.options import (
+    AsJson,
+    Authorities,
+    ConfigPath,
+    DaemonConfig,
+    DaemonUrl,
+    Insecure,
+    User,
+    daemon_at,
+    run_async,
+)
 from poller.config.loading import Loaded, json_schema
 from poller.domain.errors import ConfigError, PollerError
 from poller.domain.observation import Outcome
@@ -100,7 +109,7 @@ def poll(
     if as_json:
         for name in wanted:
             more = {"explanation": explanation_json(seen[name])} if explain else {}
-            _print_json(tables.observation_json(loaded.entries[name], seen[name]) | more)
+            tables.print_json(tables.observation_json(loaded.entries[name], seen[name]) | more)
     elif explain:
         print_explanations({name: seen[name] for name in wanted})
     else:
@@ -110,17 +119,11 @@ def poll(
 
 
 def status(
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The daemon's config file.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="The daemon's address; without it as in the config.")] = None,
-    user: Annotated[
-        str | None, typer.Option(envvar="POLLER_USER", metavar="NAME:PASSWORD", help="Where a login is needed.")
-    ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The authorities to trust, in PEM, instead of the system's.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate for the daemon's.")] = False,
+    config: DaemonConfig = None,
+    url: DaemonUrl = None,
+    user: User = None,
+    ca: Authorities = None,
+    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the tasks of a running daemon.
@@ -129,11 +132,11 @@ def status(
 
     The address may be that of a unix socket (unix:PATH), and may hold a login (https://NAME:PASSWORD@HOST).
     """
-    address, prefix = (url, "") if url else _listening(config)
+    address, prefix, _ = daemon_at(url, config)
     tasks = run_async(lambda: fetch_tasks(Access(address, prefix, user, ca, insecure)))
     if as_json:
         for task in tasks:
-            _print_json(task)
+            tables.print_json(task)
     else:
         tables.print_status(tasks)
 
@@ -169,20 +172,3 @@ def _known(loaded: Loaded, names: list[str]) -> list[str]:
     if unknown:
         raise PollerError(f"not on the watchlist: {', '.join(unknown)}; `poller check` lists what is")
     return list(dict.fromkeys(names))
-
-
-def _listening(config: Path | None) -> tuple[str, str]:
-    """The address of the daemon with this config, and the path it serves below."""
-    if config is None:
-        return "http://127.0.0.1:9817", ""
-    web = load_config(config, skip_secrets=True).settings.web
-    return configured_address(web), web.route_prefix.rstrip("/")
-
-
-def _print_json(value: object) -> None:
-    try:
-        text = orjson.dumps(value).decode()
-    except TypeError:
-        # Half a surrogate pair, which an answer's header may hold; this writes it as its escape.
-        text = json.dumps(value)
-    sys.stdout.write(text + "\n")

@@ -1,5 +1,6 @@
-"""Options that several commands share, and how their coroutines are run."""
+"""Options that several commands share, what they say of a daemon, and how coroutines are run."""
 
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -8,13 +9,31 @@ import anyio
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from poller.app import load_config
+from poller.cli.daemon_api import configured_address
+from poller.config.secret import Secret
 from poller.config.values import Address, Listen
 from poller.domain.durations import parse_duration
+from poller.domain.errors import PollerError
 
 ConfigPath = Annotated[
     Path,
     typer.Option("-c", "--config", envvar="POLLER_CONFIG", show_default=False, help="The config file."),
 ]
+DaemonConfig = Annotated[
+    Path | None, typer.Option("-c", "--config", envvar="POLLER_CONFIG", help="The daemon's config file.")
+]
+DaemonUrl = Annotated[str | None, typer.Option("--url", help="The daemon's address; without it as in the config.")]
+User = Annotated[
+    str | None, typer.Option(envvar="POLLER_USER", metavar="NAME:PASSWORD", help="Where a login is needed.")
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The daemon's web.api_token; or set POLLER_TOKEN.")
+]
+Authorities = Annotated[
+    Path | None, typer.Option("--ca", metavar="FILE", help="The authorities to trust, in PEM, instead of the system's.")
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Take any certificate for the daemon's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 
 _Result = TypeVar("_Result")
@@ -27,6 +46,29 @@ def duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def daemon_at(url: str | None, config: Path | None) -> tuple[str, str, Secret | None]:
+    """A daemon's address, the path it serves below, and its token, if these options tell it.
+
+    The token of a config is only for the daemon of that config. ConfigError when the file has mistakes.
+    """
+    if url:
+        return url, "", None
+    if config is None:
+        return "http://127.0.0.1:9817", "", None
+    web = load_config(config, skip_secrets=True).settings.web
+    return configured_address(web), web.route_prefix.rstrip("/"), web.api_token
+
+
+def given_token(file: Path | None) -> str | None:
+    """The token in ``file``, else the one in the environment. PollerError for a file that cannot be read."""
+    if file is None:
+        return os.environ.get("POLLER_TOKEN") or None
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise PollerError(f"--token-file: {file} cannot be read: {error}") from None
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:

@@ -1,6 +1,5 @@
 """`poller start`: starts the job behind a task, and follows it."""
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 from poller.app import load_config, start_and_follow
 from poller.cli.daemon_api import Access, start_task
 from poller.cli.following import Show, follow_daemon, run_to_the_end
-from poller.cli.options import AsJson, duration
+from poller.cli.options import AsJson, Authorities, Insecure, TokenFile, duration, given_token
 from poller.domain.errors import NoSuchTaskError, PollerError
 from poller.emit.logs import configure_logging
 
@@ -30,13 +29,9 @@ def start(
         typer.Option(parser=duration, metavar="DURATION", help="Stop following after so long, like 90s or 2h."),
     ] = None,
     url: Annotated[str | None, typer.Option(help="Have the daemon at this address start and follow it.")] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The daemon's web.api_token; or set POLLER_TOKEN.")
-    ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The authorities to trust, in PEM, instead of the system's.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate for the daemon's.")] = False,
+    token_file: TokenFile = None,
+    ca: Authorities = None,
+    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the job behind a watched task, and follow it to its end.
@@ -53,7 +48,7 @@ def start(
     """
     with Show(as_json) as show:
         if url is not None:
-            access = Access(url, ca=ca, insecure=insecure, token=_token(token_file))
+            access = Access(url, ca=ca, insecure=insecure, token=given_token(token_file))
             work = _through_daemon(access, name, show)
         elif config is not None:
             work = _alone(config, name, show)
@@ -83,13 +78,3 @@ def _through_daemon(access: Access, name: str, show: Show) -> Callable[[], Await
         await follow_daemon(access, {name: told["watched_run"]}, show)
 
     return work
-
-
-def _token(file: Path | None) -> str | None:
-    """The token in ``file``, else the one in the environment. PollerError for a file that cannot be read."""
-    if file is None:
-        return os.environ.get("POLLER_TOKEN")
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise PollerError(f"--token-file: {file} cannot be read: {error}") from None

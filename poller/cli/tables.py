@@ -1,11 +1,13 @@
-"""What commands print for people: plain tables, never wrapped when they go to a program."""
+"""What commands print: for people plain tables, never wrapped when they go to a program; for programs JSON."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -136,6 +138,31 @@ def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
             for task in tasks
         ),
     )
+
+
+def print_listed(tasks: Iterable[Mapping[str, Any]]) -> None:
+    """The watchlist of a daemon, as its API tells it: where each task comes from, and how long it stays."""
+    print_table(
+        ("task", "provider", "operation", "state", "source", "owner", "ttl"),
+        (
+            (
+                *(task[key] for key in ("name", "provider", "operation", "state", "source")),
+                task.get("owner"),
+                None if task.get("ttl_seconds") is None else format_duration(task["ttl_seconds"]),
+            )
+            for task in tasks
+        ),
+    )
+
+
+def print_json(value: object) -> None:
+    """One object on one line, for programs."""
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:
+        # Half a surrogate pair, which an answer's header may hold; this writes it as its escape.
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")
 
 
 def print_kinds(kinds: Iterable[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import typer
 from poller.app import load_config, wait_for
 from poller.cli.daemon_api import Access, fetch_names
 from poller.cli.following import Show, follow_daemon, run_to_the_end
-from poller.cli.options import AsJson, duration
+from poller.cli.options import AsJson, Authorities, Insecure, User, duration
 from poller.config.loading import Loaded
 from poller.domain.errors import NoSuchTaskError
 from poller.emit.logs import configure_logging
@@ -35,13 +35,9 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of the command
         bool, typer.Option("--any/--all", help="Wait until the first of them has ended, or until all have.")
     ] = False,
     url: Annotated[str | None, typer.Option(help="Wait for the tasks of the daemon at this address.")] = None,
-    user: Annotated[
-        str | None, typer.Option(envvar="POLLER_USER", metavar="NAME:PASSWORD", help="Where a login is needed.")
-    ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The authorities to trust, in PEM, instead of the system's.")
-    ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate for the daemon's.")] = False,
+    user: User = None,
+    ca: Authorities = None,
+    insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
     """Wait until tasks have ended; the exit status tells whether they succeeded.

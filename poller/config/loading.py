@@ -45,7 +45,7 @@ from poller.config.watchlist import (
 from poller.config.wording import KeyPath, Mistake, found, kind
 from poller.config.yamlfile import Document, read_yaml
 from poller.domain.errors import ConfigError, Problem
-from poller.domain.task import Entry
+from poller.domain.task import ADDED, Entry
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -112,7 +112,7 @@ def load(
     top = _read_top(document.data, Surroundings(path.parent.absolute(), env), skip_secrets)
     included = _find(top.include, path)
     specs = find_specs(top.provider_specs, path.parent)
-    collected, problems = _collect(top, TaskFile(document.file, shown_name(path.name), document.lines), included.files)
+    collected, problems = _collect(top, TaskFile(document.file, _source(path), document.lines), included.files)
     files = (path, *(file.path for file in included.files), *specs.files)
     loaded = Loaded(
         settings=top.settings,
@@ -271,9 +271,15 @@ def _fixed_part(pattern: str, folder: Path) -> Path:
     return folder.joinpath(*takewhile(lambda part: not _WILDCARD.search(part), Path(pattern).parent.parts))
 
 
+def _source(config: Path) -> str:
+    """What the config file's own entries name as their source; a file may well be called what no file must be."""
+    name = shown_name(config.name)
+    return f"./{name}" if name == ADDED else name
+
+
 def _collect(top: _Top, own: TaskFile, included: Iterable[_File]) -> tuple[Collected, list[Problem]]:
     """The entries of all files, and the mistakes that concern an included file as a whole."""
-    collector = Collector(top.reader)
+    collector = Collector(top.reader.read)
     collector.add(own, numbered(top.tasks))
     problems: list[Problem] = []
     for file in included:

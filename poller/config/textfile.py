@@ -41,7 +41,17 @@ def read_text(path: Path, limit: int) -> str | Unreadable:
     except (OSError, ValueError) as error:
         return Unreadable(f"{reason(error)}, a file that can be read is allowed")
     size = max(size, len(data))
-    return _decoded(data) if size <= limit else Unreadable(f"{_size(size)}, at most {_size(limit)} is allowed")
+    return decoded(data) if size <= limit else Unreadable(f"{_size(size)}, at most {_size(limit)} is allowed")
+
+
+def decoded(data: bytes) -> str | Unreadable:
+    """The text that ``data`` is in UTF-8, without byte order mark."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The offset counts from behind a byte order mark, which holds no line break.
+        line = data.count(b"\n", 0, error.start) + 1
+    return Unreadable("bytes that are not UTF-8, text in UTF-8 is allowed", line)
 
 
 def reason(error: OSError | ValueError) -> str:
@@ -84,15 +94,6 @@ def _read(file: BinaryIO, limit: int) -> bytes:
     while len(data) <= limit and (chunk := file.read(MIB)):
         data += chunk
     return bytes(data)
-
-
-def _decoded(data: bytes) -> str | Unreadable:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # The offset counts from behind a byte order mark, which holds no line break.
-        line = data.count(b"\n", 0, error.start) + 1
-    return Unreadable("bytes that are not UTF-8, text in UTF-8 is allowed", line)
 
 
 def _size(count: int) -> str:

@@ -62,6 +62,7 @@ _USER = re.compile(r"[^:\x00-\x1f\x7f]{1,200}")
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _SQLITE = re.compile(r"sqlite:///(?!:memory:)([^?#]+)")
 _MOST_PORTS = 65_535
+_LONGEST_OWNER = 200
 _UNIX = "unix:"
 # sun_path of unix(7) has 108 bytes, and the last is NUL; other systems have fewer, and say so when it is bound.
 _LONGEST_SOCKET = 107
@@ -121,6 +122,14 @@ def _given_name(value: object) -> str:
     return _name(_text(value, "text is allowed"))
 
 
+def _owner(value: object) -> str:
+    allowed = f"text of 1 to {_LONGEST_OWNER} characters, without control characters, is allowed"
+    text = _text(value, allowed)
+    if not text.strip() or len(text) > _LONGEST_OWNER or holds_control(text):
+        raise refusal(f"{found(text)}, {allowed}")
+    return text
+
+
 def _scalar_text(value: object) -> str:
     """A value as text; numbers as they were written, since most are identifiers."""
     if isinstance(value, str):
@@ -141,6 +150,13 @@ GivenName = Annotated[
     str | None, PlainValidator(_given_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
 ]
 """Of a family; None only where the key is left out."""
+
+Owner = Annotated[
+    str | None,
+    PlainValidator(_owner),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": _LONGEST_OWNER}),
+]
+"""Whom a task is watched for; None only where the key is left out."""
 
 Given = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$"), WithJsonSchema({"type": "string", "minLength": 1})

@@ -3,23 +3,36 @@
 import json
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
+from typing import TypeAlias
 
 from pydantic import Field, ValidationError
 
 from poller.config.settings import Provider, Schedule, Section, Settings
 from poller.config.textfile import MIB, Unreadable, numbered_lines, read_text
-from poller.config.values import Given, GivenName, Name, ScalarText
+from poller.config.values import Given, GivenName, GivenWait, Name, Owner, ScalarText
 from poller.config.wording import Mistake, did_you_mean, found, kind, mistakes, one_of, problem
 from poller.config.yamlfile import Document, Lines, read_yaml, written_float
-from poller.domain.errors import Problem
-from poller.domain.task import Entry, Policy
+from poller.domain.errors import ConfigError, Problem
+from poller.domain.task import ADDED, Entry, Policy
 
 LARGEST_JSON_LINES = 256 * MIB
 """Bytes of a JSON Lines file."""
+
+LONGEST_ADDED = 64 * 1024
+"""Characters of a task in a request, so few that no single one keeps an event loop for long."""
+
+ADDED_PER_TURN = 100
+"""Tasks so few that making entries of them keeps an event loop for a few milliseconds."""
+
+MISTAKES_PER_TURN = 20
+"""Looking for what was meant instead takes up to a millisecond for each."""
+
+MOST_MISTAKES = 10_000
+"""Mistakes in one request; what comes after that many is not looked at."""
 
 _JSON_LINES = ".jsonl"
 _YAML = (".yaml", ".yml")
@@ -50,6 +63,15 @@ class WrittenEntry(Section):
     """Overrides of the schedule for this task."""
 
 
+class AddedEntry(WrittenEntry):
+    """A task to watch, as it is sent to a running daemon: what a file keeps track of by itself is said here."""
+
+    owner: Owner = None
+    """Whom it is watched for; free text."""
+    ttl: GivenWait = None
+    """How long it stays on the watchlist, from when it was last added."""
+
+
 # --- one entry -----------------------------------------------------------------------------------------------------
 
 
@@ -70,13 +92,18 @@ class EntryReader:
         self._shared_policies: dict[Policy, Policy] = {policy: policy for policy in self._policies.values()}
         self._shared_labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         self._shared_text: dict[str, str] = {}
+        self._unknown_providers: dict[str, tuple[Mistake, ...]] = {}
 
     def read(self, raw: object, source: str) -> Entry | tuple[Mistake, ...]:
-        """The entry that ``raw`` describes, or every mistake in it; none at all when only its provider is invalid."""
+        """The entry that ``raw`` describes, or every mistake in it; none at all when only its provider is invalid.
+
+        Where ``source`` is `ADDED`, it was sent to a running daemon, and may have the keys of `AddedEntry`.
+        """
+        shape = AddedEntry if source == ADDED else WrittenEntry
         try:
-            written = WrittenEntry.model_validate(raw)
+            written = shape.model_validate(raw)
         except ValidationError as error:
-            wrong = mistakes(error, WrittenEntry)
+            wrong = mistakes(error, shape)
             return wrong + self._provider_mistakes(raw) + self._other_schedule_mistakes(raw, wrong)
         policy = self._policies.get(written.provider)
         if policy is None:
@@ -88,6 +115,7 @@ class EntryReader:
         )
 
     def _entry(self, written: WrittenEntry, policy: Policy, source: str) -> Entry:
+        owner, ttl = (written.owner, written.ttl) if isinstance(written, AddedEntry) else (None, None)
         return Entry(
             name=written.name,
             provider=intern(written.provider),
@@ -98,6 +126,8 @@ class EntryReader:
             follow=written.follow,
             source=source,
             family=written.family and intern(written.family),
+            owner=owner and intern(owner),
+            ttl=ttl,
         )
 
     def _params(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
@@ -131,8 +161,13 @@ class EntryReader:
         known = {*self._providers, *self._invalid}
         if name in known:
             return ()
-        text = one_of(name, known) if known else f"{found(name)}, a provider is allowed, and the config file has none"
-        return (Mistake(("provider",), text),)
+        if name not in self._unknown_providers:
+            self._unknown_providers[name] = (Mistake(("provider",), _no_provider(name, known)),)
+        return self._unknown_providers[name]
+
+
+def _no_provider(name: str, known: Iterable[str]) -> str:
+    return one_of(name, known) if known else f"{found(name)}, a provider is allowed, and the config file has none"
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -161,11 +196,15 @@ class TaskFile:
         return f"{self.file}:{position if self.lines is None else self.lines.at(('tasks', position))}"
 
 
+Read: TypeAlias = Callable[[object, str], Entry | tuple[Mistake, ...]]
+"""Makes an entry of plain data and the name of its source, or tells every mistake in it, like `EntryReader.read`."""
+
+
 class Collector:
     """Gathers the entries of all files and the mistakes in them. A name that is used twice is one."""
 
-    def __init__(self, reader: EntryReader) -> None:
-        self._reader = reader
+    def __init__(self, read: Read) -> None:
+        self._read = read
         self._files: list[TaskFile] = []
         self._entries: dict[str, Entry] = {}
         # Where each entry stands, in the order of the entries: an array, for there may be 100,000 of them.
@@ -175,17 +214,26 @@ class Collector:
         self._problems: list[Problem] = []
 
     def add(self, file: TaskFile, tasks: Iterable[tuple[int, object]]) -> None:
-        """The tasks of one file, each with its position; a Mistake in place of data was made in writing it down."""
-        number = len(self._files)
-        self._files.append(file)
+        """The tasks of one file, each with its position; a Mistake in place of data was made in writing it down.
+
+        More tasks of the same file may follow at once.
+        """
+        if not self._files or self._files[-1] is not file:
+            self._files.append(file)
+        number = len(self._files) - 1
         for position, raw in tasks:
-            read = (raw,) if isinstance(raw, Mistake) else self._reader.read(raw, file.source)
+            read = (raw,) if isinstance(raw, Mistake) else self._read(raw, file.source)
             place = number << _PLACE_BITS | position
             if isinstance(read, Entry):
                 self._keep(read, place)
             else:
                 self._problems += [file.problem(position, mistake) for mistake in read]
                 self._note_name(raw, place)
+
+    @property
+    def wrong(self) -> int:
+        """How many mistakes there are so far."""
+        return len(self._problems) + len(self._repeats)
 
     def collected(self) -> "Collected":
         """The entries, and the mistakes in what makes none."""
@@ -307,25 +355,41 @@ def _read_json_lines(path: Path, file: TaskFile) -> ReadTasks:
         return ReadTasks(file, problems=(Problem(file.file, text.line, "", text.text),))
     if not text.strip():
         return ReadTasks(file, problems=(Problem(file.file, 0, "", "empty, one task a line is required"),))
-    return ReadTasks(file, _json_lines(text))
+    return ReadTasks(file, json_lines(text))
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, object]]:
+def json_lines(text: str, longest: int = LARGEST_JSON_LINES) -> Iterator[tuple[int, object]]:
+    """The values in ``text``, one a line, with the lines' numbers; a Mistake in place of what is none.
+
+    ``longest`` is how many characters a line may have.
+    """
     for number, line in numbered_lines(text):
         if line and not line.isspace():
-            yield number, _json(line)
+            _, value = _json(line, "one task a line", longest)
+            yield number, value
 
 
-def _json(line: str) -> object:
-    """The value in ``line``, or the Mistake that it is none. No message quotes the line."""
+def json_task(text: str, longest: int) -> tuple[int, object]:
+    """The one value in ``text``, with position 0; the Mistake that it is none, with its line, where that is known.
+
+    ``longest`` is how many characters it may have.
+    """
+    return _json(text, "a task", longest)
+
+
+def _json(text: str, allowed: str, longest: int) -> tuple[int, object]:
+    """The value in ``text``, or the Mistake that it is none, and that one's line. No message quotes the text."""
+    if len(text) > longest:
+        return 0, Mistake((), f"{len(text):,} characters, at most {longest:,} are allowed for a task")
     try:
-        return _DECODER.decode(line)
+        return 0, _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        return Mistake((), f'no JSON from column {error.colno} on, one task a line is allowed, like {{"name": …}}')
+        wrong = f'no JSON from column {error.colno} on, {allowed} is allowed, like {{"name": …}}'
+        return error.lineno, Mistake((), wrong)
     except _DuplicateError as error:
-        return Mistake((error.key,), "a second time, once is allowed")
+        return 0, Mistake((error.key,), "a second time, once is allowed")
     except (ValueError, RecursionError):
-        return Mistake((), "a number too long or values nested too deep, a task is allowed")
+        return 0, Mistake((), "a number too long or values nested too deep, a task is allowed")
 
 
 class _DuplicateError(Exception):
@@ -364,6 +428,63 @@ _DECODER = json.JSONDecoder(
     parse_int=_json_integer,
     parse_constant=_no_constant,
 )
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+EntryCheck: TypeAlias = Callable[[Entry], Iterable[Mistake]]
+"""Finds the mistakes in an entry that take more knowledge than is had here."""
+
+
+def _nothing_more(_: Entry) -> Iterable[Mistake]:
+    return ()
+
+
+class AddedReader:
+    """Makes entries of the tasks that one request adds, some at a time, so that others have their turn in between.
+
+    ``tasks`` are plain data with their positions, like those that `json_lines` and `json_task` give: the line of each
+    in the request, 0 where there is but one. ``check`` is handed every entry that has no mistakes of its own.
+    """
+
+    def __init__(
+        self, reader: EntryReader, tasks: Iterable[tuple[int, object]], check: EntryCheck = _nothing_more
+    ) -> None:
+        self._reader = reader
+        self._tasks = iter(tasks)
+        self._check = check
+        self._file = TaskFile("request", ADDED)
+        self._collector = Collector(self._read)
+
+    def read_some(self) -> bool:
+        """Reads the next tasks; whether there may be more to read."""
+        read, before = 0, self._collector.wrong
+        while read < ADDED_PER_TURN and self._collector.wrong - before < MISTAKES_PER_TURN:
+            task = next(self._tasks, None)
+            if task is None:
+                return False
+            self._collector.add(self._file, (task,))
+            read += 1
+        return self._collector.wrong <= MOST_MISTAKES
+
+    def entries(self) -> dict[str, Entry]:
+        """What was read, by name. ConfigError with every mistake in it; no task at all is one."""
+        collected = self._collector.collected()
+        if collected.problems:
+            raise ConfigError(self._told(collected.problems))
+        if not collected.entries:
+            raise ConfigError([Problem(self._file.file, 0, "", "empty, one task a line is required")])
+        return collected.entries
+
+    def _read(self, raw: object, source: str) -> Entry | tuple[Mistake, ...]:
+        read = self._reader.read(raw, source)
+        return (tuple(self._check(read)) or read) if isinstance(read, Entry) else read
+
+    def _told(self, problems: Sequence[Problem]) -> Iterator[Problem]:
+        yield from problems[:MOST_MISTAKES]
+        if len(problems) > MOST_MISTAKES:
+            yield Problem(self._file.file, 0, "", f"more than {MOST_MISTAKES:,} mistakes, the rest is not told")
 
 
 # --- two watchlists ------------------------------------------------------------------------------------------------

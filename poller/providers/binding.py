@@ -1,7 +1,7 @@
 """A config's providers and entries, bound to the specs of their kinds; and every mistake in what does not fit."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from yarl import URL
 from poller.config.certificates import UnusableError
 from poller.config.loading import Loaded
 from poller.config.secret import Secret
-from poller.config.settings import Provider, TlsClient
+from poller.config.settings import Provider, Settings, TlsClient
+from poller.config.watchlist import EntryCheck
 from poller.config.wording import Mistake, mistakes, one_of
 from poller.domain.errors import Problem
 from poller.domain.task import Entry
@@ -103,7 +104,18 @@ def check(loaded: Loaded, env: Mapping[str, str] = os.environ, skip_secrets: boo
                 yield from _located(loaded, name, error)
     for entry in loaded.entries.values():
         if entry.provider in kinds:
-            yield from _entry_problems(loaded, entry, kinds[entry.provider])
+            params = loaded.settings.providers[entry.provider].params
+            wrong = _entry_mistakes(entry, kinds[entry.provider], params)
+            yield from (loaded.entry_problem(entry.name, mistake.path, mistake.text) for mistake in wrong)
+
+
+def entry_check(settings: Settings, kinds: Mapping[str, Kind]) -> EntryCheck:
+    """Finds what `check` finds in an entry, for entries that are in no file; ``kinds`` are those of the providers."""
+
+    def found(entry: Entry) -> Iterator[Mistake]:
+        return _entry_mistakes(entry, kinds[entry.provider], settings.providers[entry.provider].params)
+
+    return found
 
 
 def bind(loaded: Loaded, env: Mapping[str, str] = os.environ) -> dict[str, Binding]:
@@ -298,21 +310,21 @@ def _written(provider: Provider) -> dict[str, Secret]:
     return secrets if any(secret.missing or secret.reveal() for secret in secrets.values()) else {}
 
 
-def _entry_problems(loaded: Loaded, entry: Entry, kind: Kind) -> Iterator[Problem]:
+def _entry_mistakes(entry: Entry, kind: Kind, inherited: Collection[str]) -> Iterator[Mistake]:
+    """What only the kind's spec can tell; ``inherited`` are the provider's parameters, which need not fit."""
     operation = kind.operations.get(entry.operation)
     if operation is None:
-        yield loaded.entry_problem(entry.name, ("operation",), one_of(entry.operation, sorted(kind.operations)))
+        yield Mistake(("operation",), one_of(entry.operation, sorted(kind.operations)))
         return
     known = {*operation.required, *operation.optional}
-    inherited = loaded.settings.providers[entry.provider].params
     for name, value in entry.params.items():
         if name not in known and name not in inherited:
-            yield loaded.entry_problem(entry.name, ("params", name), one_of(name, sorted(known)))
+            yield Mistake(("params", name), one_of(name, sorted(known)))
         elif name in operation.required and (reason := _unsendable(value)):
-            yield loaded.entry_problem(entry.name, ("params", name), reason)
+            yield Mistake(("params", name), reason)
     for name in operation.required:
         if name not in entry.params:
-            yield loaded.entry_problem(entry.name, ("params", name), f"missing, operation {operation.name} requires it")
+            yield Mistake(("params", name), f"missing, operation {operation.name} requires it")
 
 
 def _unsendable(value: str) -> str | None:

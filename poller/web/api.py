@@ -101,6 +101,8 @@ def task_json(watched: WatchedTask) -> dict[str, Any]:
         "params": dict(entry.params),
         "labels": dict(entry.labels),
         "source": entry.source,
+        "owner": entry.owner,
+        "ttl_seconds": entry.ttl,
         "follow": entry.follow,
         "state": status.state,
         "terminal": status.terminal,

@@ -25,7 +25,7 @@ CHUNKS_PER_TURN = 1_000
 """So few of a template's chunks that they keep the event loop for a few milliseconds."""
 
 REFRESH_SECONDS = ("5", "15", "60")
-FILTERS = ("state", "flag", "provider", "operation", "label", "q", "limit", "cursor")
+FILTERS = ("state", "flag", "provider", "operation", "owner", "source", "label", "q", "limit", "cursor")
 
 ENDPOINTS = (
     ("metrics", "metrics for Prometheus"),

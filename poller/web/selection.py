@@ -15,7 +15,7 @@ from typing import TypeVar
 from multidict import MultiMapping
 
 from poller.domain.state import Flag, State
-from poller.domain.task import Task
+from poller.domain.task import Entry, Task
 from poller.protocols import WatchedTask
 
 MAX_LIMIT = 1_000
@@ -44,6 +44,8 @@ class Selection:
     flags: frozenset[Flag] = frozenset()
     providers: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     text: str = ""
     limit: int = 100
@@ -56,10 +58,14 @@ class Selection:
             (not self.states or task.status.state in self.states)
             and (not self.providers or entry.provider in self.providers)
             and (not self.operations or entry.operation in self.operations)
+            and self._matches_origin(entry)
             and (not self.flags or not self.flags.isdisjoint(flags_of(task)))
             and all(entry.labels.get(key) == value for key, value in self.labels)
             and self.text in entry.name.casefold()
         )
+
+    def _matches_origin(self, entry: Entry) -> bool:
+        return (not self.owners or entry.owner in self.owners) and (not self.sources or entry.source in self.sources)
 
     async def pick(self, tasks: Sequence[WatchedTask]) -> tuple[list[WatchedTask], str | None]:
         """One page of ``tasks``, which are sorted by name, and the cursor of the next; None if this is the last."""
@@ -83,6 +89,8 @@ def parse_selection(query: MultiMapping[str], default_limit: int = 100) -> Selec
         flags=_names(query, "flag", Flag),
         providers=frozenset(_values(query, "provider")),
         operations=frozenset(_values(query, "operation")),
+        owners=frozenset(_values(query, "owner")),
+        sources=frozenset(_values(query, "source")),
         labels=tuple(_label(value) for value in _values(query, "label")),
         text=query.get("q", "").strip().casefold(),
         limit=limit,

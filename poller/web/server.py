@@ -6,15 +6,17 @@ No answer depends on the Host header: every link of the status page is relative.
 import asyncio
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import NoSuchTaskError, StoreError
+from poller.domain.errors import ConfigError, NoSuchTaskError, Problem, StoreError, WatchlistError
 from poller.protocols import Clock, Store, Watching
 from poller.web.api import Api, error_response
+from poller.web.body import LARGEST_BODY, BadBodyError
 from poller.web.control import Control
 from poller.web.login import Login
 from poller.web.page import StatusPage
@@ -44,7 +46,7 @@ def build_app(
     below = prefix.rstrip("/")
     health = {base + path: answer(watching) for base in ("", below) for path, answer in _HEALTH.items()}
     asked = [] if login is None else [login.middleware(frozenset(health))]
-    app = web.Application(middlewares=[_errors(logger, f"{below}/api/"), *asked])
+    app = web.Application(middlewares=[_errors(logger, f"{below}/api/"), *asked], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(_headers(page.style_hash))
     routes = [
         web.get("/", page.show),
@@ -143,12 +145,18 @@ def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awa
     return add
 
 
+_EXPLAINED = (
+    *(web.HTTPException, BadQueryError, BadBodyError),
+    *(ConfigError, NoSuchTaskError, WatchlistError, StoreError),
+)
+
+
 def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (web.HTTPException, BadQueryError, NoSuchTaskError, StoreError) as error:
+        except _EXPLAINED as error:
             return _refusal(request, error, api)
         except ConnectionError:
             return _cut_off(request)  # The client has gone, which is its right.
@@ -178,19 +186,41 @@ def _refusal(request: web.Request, error: Exception, api: str) -> web.Response:
     return response
 
 
-def _explained(request: web.Request, error: Exception) -> tuple[int, str, dict[str, str]]:
+def _explained(request: web.Request, error: Exception) -> tuple[int, str, dict[str, Any]]:
     match error:
+        case web.HTTPException():
+            return _explained_by_http(request, error)
         case BadQueryError():
             return 400, str(error), {"parameter": error.parameter}
         case NoSuchTaskError():
             return 404, str(error), {"task": error.name}
+        case BadBodyError():
+            return error.status, str(error), {}
+        case ConfigError():
+            return 400, _first(error.problems), {"mistakes": [_mistake(problem) for problem in error.problems]}
+        case WatchlistError():
+            return 409, str(error), {"tasks": list(error.tasks)}
         case StoreError():
             return 503, str(error), {}
+        case _:
+            return 500, "this is a fault of poller; its log says more", {}
+
+
+def _explained_by_http(request: web.Request, error: web.HTTPException) -> tuple[int, str, dict[str, Any]]:
+    match error:
         case web.HTTPMethodNotAllowed():
             return 405, f"{request.method} is not allowed here, {error.headers[hdrs.ALLOW]} is", {}
         case web.HTTPNotFound():
             return 404, "there is nothing at this path", {}
-        case web.HTTPException():
-            return error.status, error.reason, {}
         case _:
-            return 500, "this is a fault of poller; its log says more", {}
+            return error.status, error.reason, {}
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    """The first mistake, and how many more there are."""
+    more = f" (and {len(problems) - 1:,} more mistakes)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"
+
+
+def _mistake(problem: Problem) -> dict[str, Any]:
+    return {"line": problem.line or None, "key": problem.key, "message": problem.text}

@@ -146,7 +146,7 @@ def test_without_providers_that_is_said() -> None:
 
 
 def collect(*paths: Path) -> Collected:
-    collector = Collector(EntryReader(SETTINGS))
+    collector = Collector(EntryReader(SETTINGS).read)
     problems: list[Problem] = []
     for path in paths:
         read = read_tasks(path, f"conf/{path.name}", path.name)
@@ -217,7 +217,7 @@ def test_a_name_is_taken_even_by_a_task_with_mistakes(tmp_path: Path) -> None:
 
 
 def test_many_repeats_are_told_in_a_moment() -> None:
-    collector = Collector(EntryReader(SETTINGS))
+    collector = Collector(EntryReader(SETTINGS).read)
     collector.add(TaskFile("f", "f"), enumerate(task(f"{n // 2}") for n in range(20_000)))
     assert len(collector.collected().problems) == 10_000
 

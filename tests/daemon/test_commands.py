@@ -94,7 +94,7 @@ async def test_schema_is_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "poll", "status", "start", "wait", "simulate", "demo", "schema", "providers"]
+    "command", ["run", "check", "poll", "status", "start", "wait", "watch", "simulate", "demo", "schema", "providers"]
 )
 async def test_every_command_has_help_with_an_example(command: str) -> None:
     """What to type stands in the help."""

@@ -1,13 +1,13 @@
 """What is being watched, made up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poller.domain.lifecycle import run_began
 from poller.domain.prospect import ExpectedEnd, Prospect, expected_end
 from poller.domain.state import State
-from poller.domain.task import Contact, Entry, Status, Task
+from poller.domain.task import ADDED, Contact, Entry, Status, Task
 from poller.protocols import PollRecord
 
 NOW = 1_790_000_000.5
@@ -69,12 +69,15 @@ def watched(
     operation: str = "job",
     labels: Mapping[str, str] | None = None,
     follow: bool = False,
+    owner: str | None = None,
+    ttl: float | None = None,
     contact: Contact | None = None,
     next_poll_at: float | None = None,
     prospect: Prospect | None = None,
     **status: Any,
 ) -> FakeWatched:
-    """A task in ``state``; ``status`` is whatever else is known of it."""
-    entry = Entry(name, provider, operation, {"job_id": "1"}, labels or {}, follow=follow)
+    """A task in ``state``, of somebody only if it is in no file; ``status`` is whatever else is known of it."""
+    entry = Entry(name, provider, operation, {"job_id": "1"}, labels or {}, follow=follow, owner=owner, ttl=ttl)
+    entry = entry if owner is None else replace(entry, source=ADDED)
     known = Status(first_seen_at=NOW - 900, since=NOW - 60, run_since=NOW - 900, state=state, **status)
     return FakeWatched(Task(entry, known, contact or Contact()), next_poll_at, prospect)

@@ -8,8 +8,10 @@ import yaml
 
 from poller.app import load_config
 from poller.config.loading import Loaded
+from poller.config.watchlist import EntryReader
 from poller.domain.errors import ConfigError
-from poller.providers.binding import bind
+from poller.domain.task import ADDED, Entry
+from poller.providers.binding import bind, entry_check
 from poller.providers.credentials.forms import AccessKey, AuthToken, Basic, Bearer, HeaderCredential
 from poller.providers.credentials.source import NoCredentialsError
 from tests.providers.authority import Authority
@@ -455,3 +457,28 @@ def test_files_of_tls_are_overlooked_where_secrets_are(tmp_path: Path) -> None:
     """A check in CI has neither the key nor, mostly, the rest."""
     provider = {**JOBS, "tls": {"ca_file": "ca.pem", "cert_file": "none.pem"}, "proxy": {"env": "NO"}}
     assert list(load(tmp_path, {"p": provider}, skip_secrets=True).settings.providers) == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("system-task", {"task_id": "1"}),
+        ("system-tasks", {"task_id": "1"}),
+        ("system-task", {"task": "1"}),
+        ("system-task", {"task_id": ""}),
+        ("system-task", {"task_id": ".."}),
+    ],
+)
+def test_an_entry_in_no_file_is_checked_as_one_in_a_file(
+    tmp_path: Path, operation: str, params: dict[str, str]
+) -> None:
+    """The same is found, in the same words."""
+    loaded = load(tmp_path, {"p": STUDIO})
+    kinds = {name: binding.kind for name, binding in bind(loaded, {}).items()}
+    entry = EntryReader(loaded.settings).read(task("p", operation, **params), ADDED)
+    assert isinstance(entry, Entry)
+    found = [f"tasks[0].{mistake}" for mistake in entry_check(loaded.settings, kinds)(entry)]
+    if found:
+        assert sorted(mistakes(tmp_path, {"p": STUDIO}, [task("p", operation, **params)])) == sorted(found)
+    else:
+        assert load(tmp_path, {"p": STUDIO}, [task("p", operation, **params)]).entries["t"].params == entry.params

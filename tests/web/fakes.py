@@ -1,6 +1,7 @@
-"""A store of made-up transitions, and the app around it."""
+"""A store of made-up transitions, a watchlist that forgets, and the app around them."""
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import CapturingLogger
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import PollerError, StoreError
+from poller.config.settings import Settings
+from poller.config.watchlist import AddedReader, EntryReader
+from poller.config.wording import Mistake
+from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
 from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.state import State
@@ -83,6 +87,73 @@ class FakeStore:
         return TransitionPage(found[start:end], str(end) if end < len(found) else None)
 
 
+SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
+
+
+def no_operation(entry: Entry) -> Iterable[Mistake]:
+    """What the jobs API knows."""
+    if entry.operation != "job":
+        yield Mistake(("operation",), f"'{entry.operation}', job is allowed")
+    if "job_id" not in entry.params:
+        yield Mistake(("params", "job_id"), "missing, operation job requires it")
+
+
+@dataclass
+class FakeWatchlist:
+    """Tasks by name, in memory; those of ``files`` are not to be removed, those that ``ended`` can be rearmed."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    broken: bool = False
+
+    async def add(self, tasks: Iterable[tuple[int, object]]) -> Added:
+        self._check_store()
+        reading = AddedReader(EntryReader(SETTINGS), tasks, no_operation)
+        while reading.read_some():
+            await asyncio.sleep(0)
+        entries = reading.entries()
+        others = [name for name, entry in entries.items() if self._is_other(entry)]
+        if others:
+            raise WatchlistError(f"{others[0]}: another task has this name; remove it first", others)
+        old = {name: self.entries[name] for name in entries if name in self.entries}
+        self.entries |= entries
+        changed = sum(entries[name] != entry for name, entry in old.items())
+        return Added(len(entries) - len(old), changed, len(old) - changed)
+
+    async def remove(self, name: str) -> bool:
+        self._check_store()
+        if name in self.files:
+            text = f"{name}: it stands in {self.files[name]}; take it away there"
+            raise WatchlistError(text, [name])
+        if name in self.removed:
+            return False
+        self._check_known(name)
+        del self.entries[name]
+        self.removed.add(name)
+        return True
+
+    async def rearm(self, name: str) -> None:
+        self._check_store()
+        self._check_known(name)
+        if name not in self.ended:
+            raise WatchlistError(f"{name}: it is running, a task that is missing or expired can be rearmed", [name])
+        self.ended.discard(name)
+
+    def _is_other(self, entry: Entry) -> bool:
+        known = self.entries.get(entry.name)
+        return known is not None and not known.same_task(entry.provider, entry.operation, entry.params)
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.entries:
+            raise NoSuchTaskError(name)
+
+    def _check_store(self) -> None:
+        if self.broken:
+            raise StoreError("the store does not answer")
+
+
 class FakeClock:
     def now(self) -> float:
         return NOW
@@ -101,6 +172,7 @@ class World:
 
     watching: FakeWatching = field(default_factory=FakeWatching)
     store: FakeStore = field(default_factory=FakeStore)
+    watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
     token: str | None = None
@@ -115,7 +187,7 @@ class World:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
-        control = Control(self.reload, lambda: self.token, self.start)
+        control = Control(self.reload, lambda: self.token, self.start, self.watchlist)
         return build_app(self.watching, self.store, self.render, control, FakeClock(), logger, self.login, self.prefix)
 
     async def start(self, name: str) -> Mapping[str, Any]:

@@ -69,6 +69,8 @@ async def test_a_task_is_shown_with_all_its_fields(world: World, client: Client)
         "params": {"job_id": "1"},
         "labels": {"team": "ads"},
         "source": "file",
+        "owner": None,
+        "ttl_seconds": None,
         "follow": False,
         "state": "failed",
         "terminal": True,
@@ -132,6 +134,7 @@ async def test_what_is_unknown_of_a_task_is_null(world: World, client: Client) -
     world.watching.shown.append(watched("n", State.UNKNOWN))
     task = await get(client, "/api/v1/tasks/n")
     assert {key for key, value in task.items() if value is None} == {
+        *("owner", "ttl_seconds"),
         *("raw_status", "progress", "message", "subtasks", "started_at", "ended_at", "duration_seconds"),
         *(
             "expected_end_at",
@@ -328,7 +331,7 @@ async def test_a_path_that_does_not_exist_is_refused_in_json(client: Client, pat
 async def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client) -> None:
     async with client.put("/api/v1/tasks") as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "GET,HEAD"
+        assert response.headers["Allow"] == "GET,HEAD,POST"
         assert orjson.loads(await response.read())["error"]["code"] == "method_not_allowed"
 
 

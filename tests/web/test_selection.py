@@ -44,6 +44,12 @@ def names(picked: list[WatchedTask]) -> list[str]:
         ("flag=overdue", {"one"}),
         ("flag=late", {"two"}),
         ("flag=overdue&flag=stalled", {"one", "two"}),
+        ("owner=Ann", {"two"}),
+        ("owner=Ann&owner=Bob", {"two"}),
+        ("owner=Bob", set()),
+        ("source=api", {"two"}),
+        ("source=file", {"one", "three"}),
+        ("source=api&owner=", {"two"}),
         ("q=T", {"two", "three"}),
         ("q=%20one%20", {"one"}),
         ("state=running&provider=jobs&unheard=of", {"one"}),
@@ -54,7 +60,13 @@ async def test_filters(query: str, expected: set[str]) -> None:
         watched("one", labels={"team": "ads"}, overdue=True),
         watched("three", State.FAILED, labels={"url": "http://a:1"}),
         watched(
-            "two", labels={"team": "ads", "env": "prod"}, provider="search", operation="task", stalled=True, late=True
+            "two",
+            labels={"team": "ads", "env": "prod"},
+            provider="search",
+            operation="task",
+            owner="Ann",
+            stalled=True,
+            late=True,
         ),
     ]
     pairs = [pair.split("=") for pair in query.replace("%20", " ").split("&") if pair]
