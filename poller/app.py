@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from poller.config.loading import Loaded, load
 from poller.config.settings import Retention
-from poller.config.watchlist import Diff, diff
+from poller.config.watchlist import AddedReader, Diff, EntryReader, diff
 from poller.config.webfile import read_web_file
 from poller.domain.circuit import Pauses
-from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError
+from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError, UnstartableError
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation
 from poller.domain.shares import PARTITIONS
@@ -30,10 +30,12 @@ from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
 from poller.protocols import Clock, Cluster, Emitter, Neighbours, Standing
-from poller.providers.binding import Binding, bind, check
+from poller.providers.binding import Binding, bind, check, entry_check
 from poller.providers.diagnosis import UNASKED, Diagnosis, asked_with, diagnose
 from poller.providers.spec import Kind
 from poller.runtime import filewatch
+from poller.runtime.additions import Additions
+from poller.runtime.census import Census
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
@@ -48,9 +50,11 @@ from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
 from poller.runtime.starts import Start, Starts
 from poller.store.sql import SqlStore, open_store
+from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.listening import serve, url
 from poller.web.login import Login
+from poller.web.page import StatusPage
 from poller.web.protection import Protection
 from poller.web.server import build_app
 from poller.web.tls import server_context
@@ -271,13 +275,29 @@ class Daemon:
         """Serves pages, metrics and API until the stack is closed; where, for people."""
         loaded, logger = self._loaded, self._logger
         render = Exposition(self._metrics, self.scheduler).render
-        control = Control(self.reload, self._api_token, self._start_job)
+        control = Control(self.reload, self._api_token, self._start_job, self._additions())
         guard = _guard(loaded, logger)
         login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)
         settings = loaded.settings.web
-        app = build_app(self.scheduler, self._store, render, control, self._clock, logger, login, settings.route_prefix)
+        census = Census(self.scheduler, self._store, self._tenure)
+        page = StatusPage(census, self.scheduler, self._clock)
+        api = Api(census, self.scheduler, self._store, settings.route_prefix.rstrip("/"))
+        app = build_app(self.scheduler, page, api, render, control, logger, login, settings.route_prefix)
         bound = await stack.enter_async_context(serve(app, settings.listen, tls))
         return ", ".join(url(address, tls is not None, settings.route_prefix) for address in bound)
+
+    def _additions(self) -> Additions:
+        return Additions(
+            store=self._store,
+            clock=self._clock,
+            reader=self._added_reader,
+            started=self._started.wait,
+            follow=self._roster.follow_now,
+        )
+
+    def _added_reader(self, tasks: Iterable[tuple[int, object]]) -> AddedReader:
+        settings = self._loaded.settings
+        return AddedReader(EntryReader(settings), tasks, entry_check(settings, self._kinds))
 
     async def reload(self) -> Diff:
         """Reads the config again and applies what changed, without disturbing the rest; what that was.
@@ -304,6 +324,8 @@ class Daemon:
     async def _start_job(self, name: str) -> dict[str, Any]:
         """Starts the job behind a task; what there is to tell whoever asked."""
         watch = self.scheduler.find(name)
+        if watch is None and await self._store.task(name) is not None:
+            raise UnstartableError(f"{name}: another replica polls this task: ask that one to start its job")
         if watch is not None:
             # A next run may be this operation's first.
             self._metrics.expect((), [(watch.task.entry.provider, watch.task.entry.operation)])
@@ -346,7 +368,7 @@ class Daemon:
         self.scheduler.retire(before.settings.providers.keys() - loaded.settings.providers.keys())
         self.scheduler.show(_retention(loaded.settings.retention))
         self._metrics.reloaded(ok=True, at=now)
-        await self._roster.catch_up()
+        await self._roster.follow_now()
         return changes
 
     async def _expire(self) -> None:
@@ -355,7 +377,7 @@ class Daemon:
             await anyio.sleep(EXPIRE_EVERY)
             with suppress(StoreError):
                 if await self._store.expire(self._clock.now()):
-                    await self._roster.catch_up()
+                    await self._roster.follow_now()
 
     async def _prune(self) -> None:
         """Forgets, from time to time, what is older than the history to be kept."""

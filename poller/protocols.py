@@ -1,6 +1,6 @@
 """Every seam of the program on one page."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -561,15 +561,26 @@ class PollRecord:
     request_id: str | None = None
 
 
+class Census(Protocol):
+    """Every task of the watchlist, whichever replica polls it: what pages and the API read."""
+
+    def slices(self, after: str = "") -> AsyncIterator[Sequence[WatchedTask]]:
+        """Every task to be shown, sorted by name, from behind the name ``after`` on, some at a time. StoreError.
+
+        Finished ones are left out when their retention is over.
+        """
+        ...
+
+    async def find(self, name: str) -> WatchedTask | None:
+        """The task of that name, however long ago it ended. StoreError."""
+        ...
+
+
 class Watching(Protocol):
-    """What is being watched right now: what pages, the API and metrics read."""
+    """What this replica watches right now: what metrics read."""
 
     def tasks(self) -> Sequence[WatchedTask]:
         """Every task to be shown, sorted by name; finished ones are left out when their retention is over."""
-        ...
-
-    def find(self, name: str) -> WatchedTask | None:
-        """The task of that name, however long ago it ended."""
         ...
 
     def polls(self, name: str) -> Sequence[PollRecord]:

@@ -119,6 +119,14 @@ class Roster:
                 await anyio.sleep(_RETRY)
                 self._wakeup.set()
 
+    async def follow_now(self) -> None:
+        """Watches what the store says at this moment; if it cannot be read, as soon as it can."""
+        try:
+            await self.catch_up()
+        except StoreError as error:
+            self._logger.warning("watchlist.not_read", error=str(error))
+            self._wakeup.set()
+
     async def catch_up(self) -> None:
         """Watches what the store says at this moment, in all partitions that are held. StoreError."""
         async with self._turn:

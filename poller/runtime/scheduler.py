@@ -204,6 +204,10 @@ class Scheduler:
         now = self._clock.now()
         return [watch for watch in self._ordered if self._shown(watch.task, now)]
 
+    def shows(self, task: Task) -> bool:
+        """Whether ``task`` is to be shown: it has not ended, or not long ago."""
+        return self._shown(task, self._clock.now())
+
     def find(self, name: str) -> Watch | None:
         """The task of that name, however long ago it ended."""
         return self._watches.get(name)

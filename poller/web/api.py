@@ -20,7 +20,7 @@ from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
 from poller.domain.prospect import ExpectedEnd
-from poller.protocols import PollRecord, Store, WatchedTask, Watching
+from poller.protocols import Census, PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 
 TASKS = "/api/v1/tasks"
@@ -30,10 +30,11 @@ _HISTORY, _POLLS = "/transitions", "/polls"
 
 
 class Api:
-    """Answers from what is being watched, and from the store; below the path ``prefix``, which ends in no slash."""
+    """Answers from what is watched, here and elsewhere, and from the store; below ``prefix``, without a slash behind."""
 
-    def __init__(self, watching: Watching, store: Store, prefix: str = "") -> None:
+    def __init__(self, census: Census, watching: Watching, store: Store, prefix: str = "") -> None:
         self._tasks = f"{prefix}{TASKS}/"
+        self._census = census
         self._watching = watching
         self._store = store
 
@@ -46,14 +47,15 @@ class Api:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        picked, cursor = await parse_selection(request.query).pick(tuple(self._watching.tasks()))
+        selection = parse_selection(request.query)
+        picked, cursor = await selection.pick(self._census.slices(selection.after))
         return json_response({"tasks": [task_json(watched) for watched in picked], "next_cursor": cursor})
 
     async def _one(self, request: web.Request) -> web.Response:
-        name, part = self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
+        name, part = await self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
         if part == _HISTORY:
             return await self._history(request, name)
-        watched = self._watching.find(name)
+        watched = await self._census.find(name)
         if watched is None:
             raise NoSuchTaskError(name)
         if part == _POLLS:
@@ -61,19 +63,19 @@ class Api:
             return json_response({"polls": polls, "next_cursor": None})
         return json_response(task_json(watched))
 
-    def _meant(self, raw: str) -> tuple[str, str | None]:
+    async def _meant(self, raw: str) -> tuple[str, str | None]:
         """The task's name in the rest of a path, and which part of what is known of it is asked for; None for all."""
         part = next((part for part in (_HISTORY, _POLLS) if raw.endswith(part)), None)
         name, parent = unquote(raw), unquote(raw.removesuffix(part or ""))
         if part is None or not parent:
             return name, None
-        if self._watching.find(parent) is None and self._watching.find(name) is not None:
+        if await self._census.find(parent) is None and await self._census.find(name) is not None:
             return name, None
         return parent, part
 
     async def _history(self, request: web.Request, name: str) -> web.Response:
         response, found = await self._page(request, name)
-        if not found and self._watching.find(name) is None:
+        if not found and await self._census.find(name) is None:
             raise NoSuchTaskError(name)
         return response
 

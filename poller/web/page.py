@@ -6,7 +6,7 @@ It loads itself anew only when asked to (``?refresh=10``): a page that moves und
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -16,8 +16,8 @@ from multidict import MultiMapping
 
 from poller.domain.moments import rfc3339
 from poller.domain.state import Flag, State
-from poller.protocols import Clock, Watching
-from poller.web.selection import Selection, in_turns, parse_selection
+from poller.protocols import Census, Clock, WatchedTask, Watching
+from poller.web.selection import Selection, parse_selection
 from poller.web.view import Counts, line, link, row, tiles
 
 ROWS = 200
@@ -41,7 +41,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 class StatusPage:
     """Renders the page from what is being watched."""
 
-    def __init__(self, watching: Watching, clock: Clock) -> None:
+    def __init__(self, census: Census, watching: Watching, clock: Clock) -> None:
+        self._census = census
         self._watching = watching
         self._clock = clock
         self._style = (_TEMPLATES / "status.css").read_text(encoding="utf-8")
@@ -63,11 +64,11 @@ class StatusPage:
         """Answers a request for the page; BadQueryError for filters that mean nothing."""
         query = request.query
         selection = parse_selection(query, ROWS)
-        tasks = tuple(self._watching.tasks())
-        counts = Counts()
-        async for part in in_turns(tasks):
+        counts, tasks = Counts(), []
+        async for part in self._census.slices():
+            tasks.append(part)
             counts.add(watched.task for watched in part)
-        picked, cursor = await selection.pick(tasks)
+        picked, cursor = await selection.pick(_again(tasks))
         now = self._clock.now()
         chunks = self._template.generate(
             now=rfc3339(now),
@@ -95,6 +96,12 @@ class StatusPage:
             "providers": sorted(counts.providers),
             "endpoints": ENDPOINTS,
         }
+
+
+async def _again(slices: Iterable[Sequence[WatchedTask]]) -> AsyncIterator[Sequence[WatchedTask]]:
+    for part in slices:
+        yield part
+        await asyncio.sleep(0)
 
 
 async def _rendered(chunks: Iterator[str]) -> str:

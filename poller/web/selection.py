@@ -6,8 +6,7 @@ A cursor names the last task of a page, so pages neither skip nor repeat a task 
 import asyncio
 import base64
 import binascii
-from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -67,12 +66,13 @@ class Selection:
     def _matches_origin(self, entry: Entry) -> bool:
         return (not self.owners or entry.owner in self.owners) and (not self.sources or entry.source in self.sources)
 
-    async def pick(self, tasks: Sequence[WatchedTask]) -> tuple[list[WatchedTask], str | None]:
-        """One page of ``tasks``, which are sorted by name, and the cursor of the next; None if this is the last."""
+    async def pick(self, slices: AsyncIterable[Sequence[WatchedTask]]) -> tuple[list[WatchedTask], str | None]:
+        """One page of the tasks in ``slices``, which are sorted by name, and the cursor of the next; None if this is
+        the last.
+        """
         found: list[WatchedTask] = []
-        start = bisect_right(tasks, self.after, key=_name) if self.after else 0
-        async for part in in_turns(tasks[start:]):
-            found += (watched for watched in part if self.matches(watched.task))
+        async for part in slices:
+            found += (watched for watched in part if _name(watched) > self.after and self.matches(watched.task))
             if len(found) > self.limit:
                 return found[: self.limit], to_cursor(_name(found[self.limit - 1]))
         return found, None

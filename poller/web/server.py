@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
 from poller.domain.errors import ConfigError, NoSuchTaskError, Problem, StoreError, WatchlistError
-from poller.protocols import Clock, Store, Watching
+from poller.protocols import Watching
 from poller.web.api import Api, error_response
 from poller.web.body import LARGEST_BODY, BadBodyError
 from poller.web.control import Control
@@ -30,19 +30,19 @@ _STARTED = web.RequestKey("started", bool)
 
 def build_app(
     watching: Watching,
-    store: Store,
+    page: StatusPage,
+    api: Api,
     render_metrics: RenderMetrics,
     control: Control,
-    clock: Clock,
     logger: FilteringBoundLogger,
     login: Login | None = None,
     prefix: str = "/",
 ) -> web.Application:
     """Everything that is answered over HTTP; ``logger`` hears of requests that failed for no fault of theirs.
 
-    All of it is below the path ``prefix``. Health is told at its plain path too, and needs no ``login``.
+    All of it is below the path ``prefix``, which ``api`` must know too. Health is told at its plain path as well, and
+    needs no ``login``.
     """
-    page = StatusPage(watching, clock)
     below = prefix.rstrip("/")
     health = {base + path: answer(watching) for base in ("", below) for path, answer in _HEALTH.items()}
     asked = [] if login is None else [login.middleware(frozenset(health))]
@@ -52,7 +52,7 @@ def build_app(
         web.get("/", page.show),
         web.get("/metrics", _metrics(render_metrics)),
         *control.routes(below),
-        *Api(watching, store, below).routes(),
+        *api.routes(),
     ]
     app.add_routes([web.RouteDef(each.method, below + each.path, each.handler, each.kwargs) for each in routes])
     app.add_routes([web.get(path, answer) for path, answer in health.items()])

@@ -20,11 +20,14 @@ from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
+from poller.protocols import Added, Batch, Roll, Stored, TransitionPage, WatchedTask
+from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.login import Login
+from poller.web.page import StatusPage
+from poller.web.selection import in_turns
 from poller.web.server import RenderMetrics, build_app
-from tests.emit.fakes import NOW, FakeWatching
+from tests.emit.fakes import NOW, FakeWatched, FakeWatching
 
 Client = TestClient[web.Request, web.Application]
 
@@ -85,6 +88,19 @@ class FakeStore:
         start = int(cursor or 0)
         end = start + limit
         return TransitionPage(found[start:end], str(end) if end < len(found) else None)
+
+
+@dataclass
+class FakeCensus:
+    """Everything is watched here."""
+
+    watching: FakeWatching
+
+    def slices(self, after: str = "") -> AsyncIterator[Sequence[WatchedTask]]:
+        return in_turns([each for each in self.watching.tasks() if each.task.entry.name > after])
+
+    async def find(self, name: str) -> FakeWatched | None:
+        return self.watching.find(name)
 
 
 SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
@@ -188,7 +204,10 @@ class World:
             self.log, processors=[], wrapper_class=structlog.make_filtering_bound_logger("info")
         )
         control = Control(self.reload, lambda: self.token, self.start, self.watchlist)
-        return build_app(self.watching, self.store, self.render, control, FakeClock(), logger, self.login, self.prefix)
+        census = FakeCensus(self.watching)
+        page = StatusPage(census, self.watching, FakeClock())
+        api = Api(census, self.watching, self.store, self.prefix.rstrip("/"))
+        return build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
 
     async def start(self, name: str) -> Mapping[str, Any]:
         self.started.append(name)

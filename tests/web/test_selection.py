@@ -13,6 +13,7 @@ from poller.web.selection import (
     BadQueryError,
     Selection,
     from_cursor,
+    in_turns,
     parse_page,
     parse_selection,
     to_cursor,
@@ -70,7 +71,7 @@ async def test_filters(query: str, expected: set[str]) -> None:
         ),
     ]
     pairs = [pair.split("=") for pair in query.replace("%20", " ").split("&") if pair]
-    picked, cursor = await parse_selection(MultiDict([(key, value) for key, value in pairs])).pick(tasks)
+    picked, cursor = await parse_selection(MultiDict([(key, value) for key, value in pairs])).pick(in_turns(tasks))
     assert {each.task.entry.name for each in picked} == expected
     assert cursor is None
 
@@ -105,21 +106,21 @@ def test_a_cursor_gives_back_its_name(name: str) -> None:
 
 async def test_pages_stay_in_step_when_tasks_come_and_go() -> None:
     tasks = [watched(name) for name in ("a", "c", "e", "g")]
-    first, cursor = await Selection(limit=2).pick(tasks)
+    first, cursor = await Selection(limit=2).pick(in_turns(tasks))
     assert (names(first), cursor) == (["a", "c"], to_cursor("c"))
     tasks = [watched(name) for name in ("a", "b", "d", "e", "g")]
-    second, cursor = await Selection(limit=3, after=from_cursor(cursor or "")).pick(tasks)
+    second, cursor = await Selection(limit=3, after=from_cursor(cursor or "")).pick(in_turns(tasks))
     assert (names(second), cursor) == (["d", "e", "g"], None)
 
 
 async def test_a_page_that_ends_with_the_last_match_has_no_next() -> None:
     tasks = [watched("a"), watched("b"), watched("c", State.FAILED)]
-    _, cursor = await Selection(states=frozenset({State.RUNNING}), limit=2).pick(tasks)
+    _, cursor = await Selection(states=frozenset({State.RUNNING}), limit=2).pick(in_turns(tasks))
     assert cursor is None
 
 
 async def test_matches_are_found_among_many() -> None:
     tasks = [watched(f"n{number:05}") for number in range(3 * TASKS_PER_TURN)]
     tasks[-1] = watched("z", stalled=True)
-    picked, _ = await Selection(flags=frozenset({Flag.STALLED})).pick(tasks)
+    picked, _ = await Selection(flags=frozenset({Flag.STALLED})).pick(in_turns(tasks))
     assert names(picked) == ["z"]
