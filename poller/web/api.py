@@ -30,7 +30,7 @@ _HISTORY, _POLLS = "/transitions", "/polls"
 
 
 class Api:
-    """Answers from what is watched, here and elsewhere, and from the store; below ``prefix``, without a slash behind."""
+    """Answers from what is watched, here and elsewhere, and from the store; below ``prefix``, which ends in no /."""
 
     def __init__(self, census: Census, watching: Watching, store: Store, prefix: str = "") -> None:
         self._tasks = f"{prefix}{TASKS}/"
