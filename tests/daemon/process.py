@@ -141,6 +141,11 @@ class DaemonProcess:
         self.process.send_signal(number)
 
     @property
+    def started(self) -> bool:
+        """Whether it was started at all."""
+        return self._process is not None
+
+    @property
     def process(self) -> asyncio.subprocess.Process:
         """The process that was started last."""
         assert self._process is not None
