@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Cloud:
         """Every time that a job was asked for by another replica than before: job, time, before, after."""
         for job, polls in self.pollers().items():
             runs = [(replica, next(iter(polls))[0]) for replica, polls in groupby(polls, key=lambda poll: poll[1])]
-            for (before, _), (after, at) in zip(runs, runs[1:], strict=False):
+            for (before, _), (after, at) in pairwise(runs):
                 yield job, at, before, after
 
 
