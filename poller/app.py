@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 from prometheus_client import CollectorRegistry
 
 from poller.config.loading import Loaded, load
@@ -189,13 +190,11 @@ class Daemon:
             with anyio.CancelScope() as working:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._await_end, until, working)
-                    await self._start(stack, working)
                     writing.start_soon(self._committer.run)
+                    await self._start(stack, working, group)
                     jobs = (self.scheduler.run, self._roster.run, self._prune, self._expire, self._watch_files)
                     for job in (*jobs, self._feed_watchdog):
                         group.start_soon(job)
-                    if isinstance(self._tenure, Membership):
-                        group.start_soon(self._tenure.run)
             self.scheduler.flush(everything=True)
             self._committer.stop()
             writing.cancel_scope.deadline = self._latest_commit()
@@ -223,7 +222,7 @@ class Daemon:
         now = anyio.current_time()
         return now + LONGEST_STOP if self._stopped_at is None else max(self._stopped_at + LONGEST_STOP, now + 1.0)
 
-    async def _start(self, stack: AsyncExitStack, working: anyio.CancelScope) -> None:
+    async def _start(self, stack: AsyncExitStack, working: anyio.CancelScope, group: TaskGroup) -> None:
         """Opens everything and loads the watchlist; a failure that the user can act on ends the work."""
         try:
             await self._store.open()
@@ -232,7 +231,7 @@ class Daemon:
             self._kinds = {name: binding.kind for name, binding in bindings.items()}
             await self._store.watch(list(self._loaded.entries.values()), self._clock.now())
             self.scheduler.use(self._lanes(self._loaded, bindings))
-            await self._take_up()
+            await self._take_up(group)
             self._metrics.reloaded(ok=True, at=self._clock.now())
             self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)
             self._notifier.ready(self._summary())
@@ -242,11 +241,12 @@ class Daemon:
             self._failure = error
             working.cancel()
 
-    async def _take_up(self) -> None:
-        """Watches what this replica holds from the start."""
+    async def _take_up(self, group: TaskGroup) -> None:
+        """Watches what this replica holds from the start; signs of its life go out while it reads that."""
         if isinstance(self._tenure, Membership):
             await self._tenure.join(self._roster)
             await self._tenure.step()
+            group.start_soon(self._tenure.run)
         else:
             self._roster.hold(range(PARTITIONS))
         await self._roster.catch_up()
