@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType, MappingProxyType
 from typing import NoReturn, Protocol
 
-from tests.benchmarks import detection, polls
+from tests.benchmarks import commits, detection, polls
 from tests.benchmarks.processes import BenchmarkError
 
 
@@ -38,7 +38,9 @@ class Benchmark(Protocol):
         ...
 
 
-BENCHMARKS: MappingProxyType[str, Benchmark] = MappingProxyType({"polls": polls, "detection": detection})
+BENCHMARKS: MappingProxyType[str, Benchmark] = MappingProxyType(
+    {"polls": polls, "commits": commits, "detection": detection}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

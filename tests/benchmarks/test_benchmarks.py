@@ -54,6 +54,20 @@ def test_polls_tells_figures_of_daemon_bare_loop_and_server() -> None:
 
 
 @pytest.mark.e2e
+def test_commits_tells_figures_of_both_stores() -> None:
+    """A row for each store and size of batch."""
+    tiny = ("commits", "--seconds", "0.1", "--runs", "1", "--batches", "1", "20", "--json")
+    done = subprocess.run(command(*tiny), cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["stores"]
+    assert [(row["store"], row["batch"]) for row in rows] == [
+        *(("sqlite", 1), ("sqlite", 20)),
+        *(("postgresql", 1), ("postgresql", 20)),
+    ]
+    assert all(row["transitions_per_second"] > 0 and row["ratio"] > 0 for row in rows)
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_ends_what_it_started(number: signal.Signals) -> None:
     """A signal in the middle of it ends the benchmark and every process it started."""
