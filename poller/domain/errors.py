@@ -9,7 +9,8 @@ PollerError                 what the user is told, exit status 1
 │   ├── UnstartableError    its provider cannot start such jobs
 │   └── StoppingError       not now: the daemon is about to end
 └── StoreError              the store cannot be opened, read or written
-    └── StoreLockedError    another daemon works on it
+    ├── StoreLockedError    another daemon works on it
+    └── StoreBusyError      another replica is at the same thing, and takes its time
 """
 
 from collections.abc import Iterable
@@ -82,6 +83,10 @@ class StoppingError(StartError):
 
 class StoreError(PollerError):
     """The store cannot be opened, read or written."""
+
+
+class StoreBusyError(StoreError):
+    """Another replica writes what was to be written, and is not ready yet: later it can be."""
 
 
 class StoreLockedError(StoreError):

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from poller.domain.errors import StoreError
+from poller.domain.errors import StoreBusyError, StoreError
+
+_LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's SQLSTATE for a lock that was not to be had in time."""
 
 
 class RefusedError(Exception):
@@ -32,7 +35,8 @@ def store_errors(
         raise StoreError(f"{place}: {explain(error)}") from error
     except DBAPIError as error:
         # Never the text of the SQLAlchemy error itself: it quotes the statement and every value in it.
-        raise StoreError(f"{place}: {explain(error.orig or error)}") from error
+        kind = StoreBusyError if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE else StoreError
+        raise kind(f"{place}: {explain(error.orig or error)}") from error
     except (SQLAlchemyError, OverflowError) as error:
         raise StoreError(f"{place}: {error}") from error
 

@@ -7,7 +7,7 @@ asking; another one reads beside it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -17,7 +17,7 @@ from sqlalchemy import Delete, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from poller.domain.errors import NoSuchTaskError, StoreError, WatchlistError
+from poller.domain.errors import NoSuchTaskError, StoreBusyError, StoreError, WatchlistError
 from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
@@ -74,6 +74,8 @@ _ROWS_AT_A_TIME = 500
 """Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
 _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
+_LONGEST_TURNS = 60
+"""Attempts, of some seconds each, at writing the watchlist while another replica writes it."""
 _FORGETTING = (forget_transitions, forget_runs, forget_tasks)
 
 
@@ -128,6 +130,11 @@ class SqlStore:
 
     async def watch(self, entries: Sequence[Entry], now: float) -> None:
         """Makes ``entries`` the watchlist; see `Store.watch`. Only rows that are new or differ are written."""
+        # With a long watchlist another replica may be at this for a minute, and this one has all the time.
+        for _ in range(_LONGEST_TURNS):
+            with suppress(StoreBusyError):
+                await self._write(partial(self._watch, Comparison(entries, now), now))
+                return
         await self._write(partial(self._watch, Comparison(entries, now), now))
 
     async def add(self, entries: Sequence[Entry], now: float) -> Added:

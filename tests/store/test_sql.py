@@ -5,10 +5,11 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from poller.domain.errors import StoreError
+from poller.domain.errors import StoreBusyError, StoreError
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Policy
 from poller.protocols import Batch
@@ -200,4 +201,23 @@ async def test_closing_waits_for_a_commit_under_way(tmp_path: Path) -> None:
     await commit
     store = await opened(url)
     assert [it.task for it in await store.untold()] == ["a"]
+    await store.close()
+
+
+# Taking turns
+
+
+async def test_a_watchlist_waits_while_another_replica_writes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may take it longer than a lock is waited for; at last it is stored."""
+    store = await opened()
+    write, turns = store._write, [StoreBusyError("another transaction holds it")] * 2
+
+    async def busy_at_first(work: Any) -> Any:
+        if turns:
+            raise turns.pop()
+        return await write(work)
+
+    monkeypatch.setattr(store, "_write", busy_at_first)
+    await store.watch([entry("a")], T0)
+    assert [it.entry.name for it in (await store.tasks()).tasks] == ["a"]
     await store.close()
