@@ -6,7 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Delete,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
 from poller.store.schema import runs, tasks, transitions, watchlist
@@ -126,17 +139,26 @@ def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
 
 def forget_transitions(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the transitions told and older than ``before``."""
-    old = select(transitions.c.seq).where(transitions.c.at < before, transitions.c.told_at.is_not(None))
-    return delete(transitions).where(transitions.c.seq.in_(old.order_by(transitions.c.at).limit(limit)))
+    is_old = and_(transitions.c.at < before, transitions.c.told_at.is_not(None))
+    return _forget(transitions.c.seq, is_old, transitions.c.at, limit)
 
 
 def forget_tasks(before: float, limit: int) -> Delete:
-    """Deletes ``limit`` of the tasks that nobody watches since before ``before``."""
-    old = select(tasks.c.name).where(tasks.c.unwatched_at < before).limit(limit)
-    return delete(tasks).where(tasks.c.name.in_(old))
+    """Deletes ``limit`` of the tasks that nobody watches since before ``before``, if all of them was told.
+
+    By the task goes which replica tells its transitions.
+    """
+    untold = select(transitions.c.task).where(transitions.c.told_at.is_(None))
+    is_old = and_(tasks.c.unwatched_at < before, tasks.c.name.not_in(untold))
+    return _forget(tasks.c.name, is_old, tasks.c.unwatched_at, limit)
 
 
 def forget_runs(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the runs that ended before ``before``."""
-    old = select(runs.c.transition_id).where(runs.c.ended_at < before).order_by(runs.c.ended_at).limit(limit)
-    return delete(runs).where(runs.c.transition_id.in_(old))
+    return _forget(runs.c.transition_id, runs.c.ended_at < before, runs.c.ended_at, limit)
+
+
+def _forget(key: Column[Any], is_old: ColumnElement[bool], age: Column[Any], limit: int) -> Delete:
+    """Deletes the ``limit`` oldest rows; those that another replica is at are left to it."""
+    old = select(key).where(is_old).order_by(age).limit(limit).with_for_update(skip_locked=True)
+    return delete(key.table).where(key.in_(old))
