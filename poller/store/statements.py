@@ -94,6 +94,11 @@ def named(names: Sequence[str]) -> Select[Any]:
     return select(tasks).where(tasks.c.name.in_(names))
 
 
+def reserve(names: Sequence[str]) -> Select[Any]:
+    """Locks the tasks of these names, one after the other, until the transaction ends."""
+    return select(tasks.c.name).where(tasks.c.name.in_(names)).order_by(tasks.c.name).with_for_update(key_share=True)
+
+
 def changed(since: int, partitions: Collection[int] | None) -> Select[Any]:
     """The tasks in ``partitions`` whose place on the watchlist changed after ``since``; those watched if that is 0."""
     rows = select(tasks).where(tasks.c.revision > since if since else tasks.c.unwatched_at.is_(None))
