@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.daemon.process import DaemonProcess, daemon, free_port, job, local_cloud, poller, write_config
+from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, poller, write_config
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
