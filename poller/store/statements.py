@@ -18,9 +18,11 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    tuple_,
     update,
 )
 
+from poller.domain.state import TERMINAL
 from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
 from poller.store.schema import runs, tasks, transitions, watchlist
 
@@ -78,6 +80,8 @@ SAVE_PULSE = _set(tasks, "name", *CONTACT, *EXPECTED, "next_poll_at")
 MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
 
 WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
+_IS_END = transitions.c.target.in_(sorted(TERMINAL))
+
 REVISION = select(watchlist.c.revision)
 TAKE_REVISION = REVISION.with_for_update()
 ENTRIES = select(*(tasks.c[name] for name in ("name", *IDENTITY, *MANNER, "unwatched_at")))
@@ -123,14 +127,29 @@ def untold(partitions: Collection[int] | None) -> Select[Any]:
     return rows.join(tasks, tasks.c.name == transitions.c.task).where(tasks.c.partition.in_(partitions))
 
 
-def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:
-    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with."""
+def newest(name: str | None, before: int | None, limit: int, ends: bool) -> Select[Any]:
+    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with.
+
+    With ``ends`` only those with which a run ended.
+    """
     page = select(transitions).order_by(transitions.c.seq.desc()).limit(limit)
+    if ends:
+        page = page.where(_IS_END)
     if name is not None:
         page = page.where(transitions.c.task == name)
     if before is not None:
         page = page.where(transitions.c.seq < before)
     return page
+
+
+def oldest(after: tuple[float, int], limit: int, ends: bool) -> Select[Any]:
+    """``limit`` transitions, oldest first, from behind the time and number of the row that the page before ended with.
+
+    With ``ends`` only those with which a run ended.
+    """
+    place = transitions.c.at, transitions.c.seq
+    page = select(transitions).where(tuple_(*place) > tuple_(*after)).order_by(*place).limit(limit)
+    return page.where(_IS_END) if ends else page
 
 
 def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
