@@ -4,7 +4,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from poller.config.watchlist import AddedReader, Diff, EntryReader, diff
 from poller.config.webfile import read_web_file
 from poller.domain.circuit import Pauses
 from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError, UnstartableError
+from poller.domain.events import Transition
 from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation
 from poller.domain.shares import PARTITIONS
@@ -50,6 +51,7 @@ from poller.runtime.once import Once
 from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
 from poller.runtime.starts import Start, Starts
+from poller.store.migrations import HEAD
 from poller.store.sql import SqlStore, open_store
 from poller.web.api import Api
 from poller.web.control import Control
@@ -393,6 +395,29 @@ class Daemon:
 
 Until = Callable[[Daemon], Awaitable[str]]
 """Waits for what ends the daemon and tells the reason."""
+
+
+async def migrate_store(loaded: Loaded) -> str:
+    """Brings the store's schema up to date; what was done, for people. StoreError, also while a daemon holds a file."""
+    store = _store(loaded)
+    before = await store.migrate()
+    if before == HEAD:
+        return f"{store.place}: is up to date (schema {HEAD})"
+    return f"{store.place}: {f'schema {before} is now {HEAD}' if before else f'made with schema {HEAD}'}"
+
+
+async def needs_migration(loaded: Loaded) -> tuple[bool, str]:
+    """Whether the store's schema is not up to date, and that for people. Changes nothing, and takes no hold of it."""
+    store = _store(loaded)
+    found = await store.revision()
+    if found == HEAD:
+        return False, f"{store.place}: is up to date (schema {HEAD})"
+    return True, f"{store.place}: {f'is at schema {found}, {HEAD} is needed' if found else 'is not there yet'}"
+
+
+def stored_history(loaded: Loaded, since: float, ends: bool) -> AsyncGenerator[Sequence[Transition]]:
+    """What is in the store of a config, beside the daemon that works on it: see `SqlStore.history`."""
+    return _store(loaded).history(since, ends)
 
 
 async def stored_changes(loaded: Loaded) -> Diff:

@@ -266,8 +266,13 @@ class Store(Protocol):
         """
         ...
 
-    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
-        """Transitions of one task or of all, newest first. ValueError for a cursor that this store did not give out."""
+    async def transitions(
+        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+    ) -> TransitionPage:
+        """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
+
+        ValueError for a cursor that this store did not give out.
+        """
         ...
 
 

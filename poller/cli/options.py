@@ -11,10 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from poller.app import load_config
 from poller.cli.daemon_api import configured_address
+from poller.config.loading import Loaded
 from poller.config.secret import Secret
 from poller.config.values import Address, Listen
 from poller.domain.durations import parse_duration
-from poller.domain.errors import PollerError
+from poller.domain.errors import ConfigError, PollerError
 
 ConfigPath = Annotated[
     Path,
@@ -59,6 +60,18 @@ def daemon_at(url: str | None, config: Path | None) -> tuple[str, str, Secret | 
         return "http://127.0.0.1:9817", "", None
     web = load_config(config, skip_secrets=True).settings.web
     return configured_address(web), web.route_prefix.rstrip("/"), web.api_token
+
+
+def config_of_store(path: Path) -> Loaded:
+    """The config at ``path``, for a command that needs nothing but the store: of all secrets only that one's.
+
+    ConfigError with every mistake.
+    """
+    loaded = load_config(path, skip_secrets=True)
+    password = loaded.settings.store.password
+    if password is not None and password.missing:
+        raise ConfigError([loaded.problem(("store", "password"), password.missing)])
+    return loaded
 
 
 def given_token(file: Path | None) -> str | None:

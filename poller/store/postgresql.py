@@ -56,11 +56,12 @@ class PostgresqlDatabase:
     """The database that ``url`` names, in libpq's form (RFC 3986); ``password`` is asked with every connection.
 
     StoreError, which tells what is allowed, if it names none. ``place`` is what people call it, without secrets.
-    ``has_one_connection``: readers and writers have to take turns. ``foreign`` are errors of the driver that
-    SQLAlchemy does not know.
+    ``has_one_connection``: readers and writers have to take turns. ``is_shared``: others may write at the same time.
+    ``foreign`` are errors of the driver that SQLAlchemy does not know.
     """
 
     has_one_connection = False
+    is_shared = True
     exists = True
     foreign: tuple[type[BaseException], ...] = (
         asyncpg.PostgresError,

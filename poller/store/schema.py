@@ -153,13 +153,20 @@ Index(
     postgresql_where=transitions.c.told_at.is_(None),
 )
 
-
 # What is to expire is little, and is looked for often.
 Index(
     "ix_tasks_expires_at",
     tasks.c.expires_at,
     sqlite_where=tasks.c.expires_at.is_not(None),
     postgresql_where=tasks.c.expires_at.is_not(None),
+)
+
+# What is watched no more is looked through for what is old enough to be forgotten.
+Index(
+    "ix_tasks_unwatched_at",
+    tasks.c.unwatched_at,
+    sqlite_where=tasks.c.unwatched_at.is_not(None),
+    postgresql_where=tasks.c.unwatched_at.is_not(None),
 )
 
 # One row. Its revision grows with every change of the watchlist, in the change's own transaction, which locks it: so

@@ -6,8 +6,25 @@ asking; another one reads beside it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -28,7 +45,7 @@ from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
 from poller.store.cursor import cursor_at, row_at
 from poller.store.failures import RefusedError, store_errors
 from poller.store.leases import SqlCluster, lost_partitions
-from poller.store.migrations import is_current, migrate_once
+from poller.store.migrations import HEAD, is_current, migrate_once, revision_of
 from poller.store.postgresql import PostgresqlDatabase, is_postgresql
 from poller.store.rows import (
     Values,
@@ -62,7 +79,9 @@ from poller.store.statements import (
     named,
     newest,
     newest_runs,
+    oldest,
     page_of_tasks,
+    reserve,
     set_revision,
     untold,
 )
@@ -189,12 +208,14 @@ class SqlStore:
         """The transitions that were not marked as told, oldest first; see `Store.untold`."""
         return await self._read(untold(partitions), transition_of)
 
-    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+    async def transitions(
+        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+    ) -> TransitionPage:
         """A page of transitions, newest first; see `Store.transitions`. What is committed meanwhile moves no page."""
         if limit < 1:
             raise ValueError(f"limit: found {limit}, at least 1 is allowed")
         before = None if cursor is None else row_at(cursor)
-        rows = await self._read(newest(name, before, limit + 1), _itself)
+        rows = await self._read(newest(name, before, limit + 1, ends), _itself)
         shown = rows[:limit]
         following = cursor_at(shown[-1]["seq"]) if len(rows) > limit else None
         return TransitionPage([transition_of(row) for row in shown], following)
@@ -205,18 +226,47 @@ class SqlStore:
         Takes no hold of the store, so that it can be asked beside the daemon that works on it.
         """
         found: list[Entry] = []
+        async with self._beside() as engine:
+            if engine is not None:
+                await self._look(engine, WATCHED, lambda rows: found.extend(map(entry_of, rows)))
+        return found
+
+    async def history(self, since: float, ends: bool = False) -> AsyncGenerator[Sequence[Transition]]:
+        """The transitions from ``since`` on, epoch seconds, oldest first, some at a time.
+
+        With ``ends`` only those with which a run ended. What is committed meanwhile may be among them. Takes no hold of
+        the store, and keeps no transaction open from page to page: the reader may be slow.
+        """
+        after = (since, 0)
+        async with self._beside() as engine:
+            if engine is None:
+                raise StoreError(f"{self.place}: is not there yet: a daemon makes it when it starts")
+            while True:
+                page: list[Values] = []
+                await self._look(engine, oldest(after, _ROWS_AT_A_TIME, ends), page.extend)
+                if not page:
+                    return
+                yield [transition_of(row) for row in page]
+                after = page[-1]["at"], page[-1]["seq"]
+
+    async def revision(self) -> str | None:
+        """The revision of its schema; None for a store that is not there yet. Takes no hold of the store."""
         if not self._database.exists:
-            return found
+            return None
         engine = self._database.engine()
         with self._errors():
             try:
                 async with engine.execution_options(only_reads=True).connect() as connection:
-                    if not await connection.run_sync(is_current):
-                        raise RefusedError("is of another version: start a daemon of this version on it first")
-                    await _select(connection, WATCHED, lambda rows: found.extend(map(entry_of, rows)))
+                    return await connection.run_sync(revision_of)
             finally:
                 await engine.dispose()
-        return found
+
+    async def migrate(self) -> str | None:
+        """Brings its schema up to date, as `open` does; the revision that it was at, None for a new store."""
+        before = await self.revision()
+        await self.open()
+        await self.close()
+        return before
 
     async def prune(self, before: float) -> int:
         """Deletes the told transitions, the finished runs, and the tasks no longer watched, from before ``before``.
@@ -224,6 +274,26 @@ class SqlStore:
         That is in epoch seconds. Gives back how many rows that were.
         """
         return sum([await self._delete(partial(forget, before)) for forget in _FORGETTING])
+
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[AsyncEngine | None]:
+        """An engine that only reads, beside whoever holds the store; None where nothing is stored yet."""
+        revision = await self.revision()
+        if revision not in {None, HEAD}:
+            raise StoreError(f"{self.place}: is of an older version (schema {revision}): run poller migrate first")
+        if revision is None:
+            yield None
+            return
+        engine = self._database.engine()
+        try:
+            yield engine.execution_options(only_reads=True)
+        finally:
+            await engine.dispose()
+
+    async def _look(self, engine: AsyncEngine, query: Select[Any], take: Callable[[Iterable[Values]], None]) -> None:
+        with self._errors():
+            async with engine.connect() as connection:
+                await _select(connection, query, take)
 
     async def _open(self) -> None:
         with self._errors():
@@ -249,6 +319,7 @@ class SqlStore:
         revision = await _next_revision(connection)
         await _select(connection, ENTRIES, comparison.see)
         if comparison:
+            await self._reserve(connection, comparison.names)
             await self._enroll(connection, comparison.anew, comparison.watched, now, revision)
             await _execute(connection, UNWATCH, with_revision(comparison.unwatched, revision))
 
@@ -256,10 +327,20 @@ class SqlStore:
         revision = await _next_revision(connection)
         rows = await self._named(connection, [entry.name for entry in entries])
         addition = Addition(entries, rows, now)
+        await self._reserve(connection, addition.names)
         if addition.anew or addition.watched:
             await self._enroll(connection, addition.anew, addition.watched, now, revision)
         await _execute(connection, PROLONG, addition.prolonged)
         return addition.added
+
+    async def _reserve(self, connection: AsyncConnection, names: Iterable[str]) -> None:
+        """Locks the tasks of these names in their order, if others write beside us: none waits for another in a circle.
+
+        Whoever writes tasks in one pass, sorted by name, need not.
+        """
+        remaining = iter(sorted(names) if self._database.is_shared else ())
+        while some := list(islice(remaining, _ROWS_AT_A_TIME)):
+            await connection.execute(reserve(some))
 
     async def _enroll(
         self,
@@ -287,7 +368,8 @@ class SqlStore:
         revision = await _next_revision(connection)
         names: list[str] = []
         await _select(connection, expired(now), lambda rows: names.extend(row["name"] for row in rows))
-        await self._unwatch(connection, names, now, revision)
+        if names:  # another replica may have been first
+            await self._unwatch(connection, names, now, revision)
         return len(names)
 
     async def _unwatch(self, connection: AsyncConnection, names: Iterable[str], now: float, revision: int) -> None:
@@ -327,6 +409,9 @@ class SqlStore:
             pulses = [each for each in pulses if partition_of(each.name) not in lost]
             kept = {each.transition.transition_id for each in changes if each.transition}
             runs = [each for each in runs if each.transition_id in kept]
+        if changes and pulses:
+            names = {each.task.entry.name for each in changes} | {each.name for each in pulses}
+            await self._reserve(connection, names)
         new = (change.transition for change in changes if change.transition)
         rows = sorted((task_values(change.task, at) for change in changes), key=itemgetter("name"))
         await _execute(connection, self._inserts.save_change, rows)

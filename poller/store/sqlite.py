@@ -51,10 +51,11 @@ _WORDS: Mapping[int, str] = {
 class SqliteDatabase:
     """The file, or memory, that ``url`` names. StoreError, which tells what is allowed, if it names neither.
 
-    ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns. ``foreign`` are
-    errors of the driver that SQLAlchemy does not know.
+    ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns. ``is_shared``:
+    others may write at the same time. ``foreign`` are errors of the driver that SQLAlchemy does not know.
     """
 
+    is_shared = False
     foreign: tuple[type[BaseException], ...] = ()
 
     def __init__(self, url: str) -> None:

@@ -6,8 +6,23 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, Select, Table, Update, and_, bindparam, delete, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Delete,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
+from poller.domain.state import TERMINAL
 from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
 from poller.store.schema import runs, tasks, transitions, watchlist
 
@@ -65,6 +80,8 @@ SAVE_PULSE = _set(tasks, "name", *CONTACT, *EXPECTED, "next_poll_at")
 MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
 
 WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
+_IS_END = transitions.c.target.in_(sorted(TERMINAL))
+
 REVISION = select(watchlist.c.revision)
 TAKE_REVISION = REVISION.with_for_update()
 ENTRIES = select(*(tasks.c[name] for name in ("name", *IDENTITY, *MANNER, "unwatched_at")))
@@ -79,6 +96,11 @@ def set_revision(revision: int) -> Update:
 def named(names: Sequence[str]) -> Select[Any]:
     """The tasks of these names, watched or not."""
     return select(tasks).where(tasks.c.name.in_(names))
+
+
+def reserve(names: Sequence[str]) -> Select[Any]:
+    """Locks the tasks of these names, one after the other, until the transaction ends."""
+    return select(tasks.c.name).where(tasks.c.name.in_(names)).order_by(tasks.c.name).with_for_update(key_share=True)
 
 
 def changed(since: int, partitions: Collection[int] | None) -> Select[Any]:
@@ -105,14 +127,29 @@ def untold(partitions: Collection[int] | None) -> Select[Any]:
     return rows.join(tasks, tasks.c.name == transitions.c.task).where(tasks.c.partition.in_(partitions))
 
 
-def newest(name: str | None, before: int | None, limit: int) -> Select[Any]:
-    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with."""
+def newest(name: str | None, before: int | None, limit: int, ends: bool) -> Select[Any]:
+    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with.
+
+    With ``ends`` only those with which a run ended.
+    """
     page = select(transitions).order_by(transitions.c.seq.desc()).limit(limit)
+    if ends:
+        page = page.where(_IS_END)
     if name is not None:
         page = page.where(transitions.c.task == name)
     if before is not None:
         page = page.where(transitions.c.seq < before)
     return page
+
+
+def oldest(after: tuple[float, int], limit: int, ends: bool) -> Select[Any]:
+    """``limit`` transitions, oldest first, from behind the time and number of the row that the page before ended with.
+
+    With ``ends`` only those with which a run ended.
+    """
+    place = transitions.c.at, transitions.c.seq
+    page = select(transitions).where(tuple_(*place) > tuple_(*after)).order_by(*place).limit(limit)
+    return page.where(_IS_END) if ends else page
 
 
 def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
@@ -126,17 +163,26 @@ def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
 
 def forget_transitions(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the transitions told and older than ``before``."""
-    old = select(transitions.c.seq).where(transitions.c.at < before, transitions.c.told_at.is_not(None))
-    return delete(transitions).where(transitions.c.seq.in_(old.order_by(transitions.c.at).limit(limit)))
+    is_old = and_(transitions.c.at < before, transitions.c.told_at.is_not(None))
+    return _forget(transitions.c.seq, is_old, transitions.c.at, limit)
 
 
 def forget_tasks(before: float, limit: int) -> Delete:
-    """Deletes ``limit`` of the tasks that nobody watches since before ``before``."""
-    old = select(tasks.c.name).where(tasks.c.unwatched_at < before).limit(limit)
-    return delete(tasks).where(tasks.c.name.in_(old))
+    """Deletes ``limit`` of the tasks that nobody watches since before ``before``, if all of them was told.
+
+    By the task goes which replica tells its transitions.
+    """
+    untold = select(transitions.c.task).where(transitions.c.told_at.is_(None))
+    is_old = and_(tasks.c.unwatched_at < before, tasks.c.name.not_in(untold))
+    return _forget(tasks.c.name, is_old, tasks.c.unwatched_at, limit)
 
 
 def forget_runs(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the runs that ended before ``before``."""
-    old = select(runs.c.transition_id).where(runs.c.ended_at < before).order_by(runs.c.ended_at).limit(limit)
-    return delete(runs).where(runs.c.transition_id.in_(old))
+    return _forget(runs.c.transition_id, runs.c.ended_at < before, runs.c.ended_at, limit)
+
+
+def _forget(key: Column[Any], is_old: ColumnElement[bool], age: Column[Any], limit: int) -> Delete:
+    """Deletes the ``limit`` oldest rows; those that another replica is at are left to it."""
+    old = select(key).where(is_old).order_by(age).limit(limit).with_for_update(skip_locked=True)
+    return delete(key.table).where(key.in_(old))

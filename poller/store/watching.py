@@ -1,6 +1,7 @@
 """What must be written so that the watchlist becomes another one. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from poller.domain.errors import WatchlistError
 from poller.domain.lifecycle import begin
@@ -29,6 +30,11 @@ class Comparison:
     def anew(self) -> Sequence[Entry]:
         """The entries that were never stored, or under whose names something else was."""
         return [*self._replaced, *self._unseen.values()]
+
+    @property
+    def names(self) -> set[str]:
+        """Whose rows are written."""
+        return _names(self.anew, self.watched, self.unwatched)
 
     def __bool__(self) -> bool:
         return bool(self._replaced or self._unseen or self.watched or self.unwatched)
@@ -79,6 +85,11 @@ class Addition:
         """What becomes of the entries."""
         return Added(len(self.anew) + self._again, len(self.watched) - self._again, self._unchanged)
 
+    @property
+    def names(self) -> set[str]:
+        """Whose rows are written."""
+        return _names(self.anew, self.watched, self.prolonged)
+
     def _conflicts(self, entry: Entry) -> bool:
         row = self._rows.get(entry.name)
         return row is not None and row["unwatched_at"] is None and _differ(row, entry_values(entry), IDENTITY)
@@ -99,14 +110,18 @@ class Addition:
 
 
 def first_rows(entries: Iterable[Entry], now: float, revision: int) -> Iterator[Values]:
-    """The rows of tasks seen for the first time, made as they are asked for."""
-    for entry in entries:
+    """The rows of tasks seen for the first time, by name, made as they are asked for."""
+    for entry in sorted(entries, key=attrgetter("name")):
         yield task_values(begin(entry, now), now) | {"expires_at": _expires_at(entry, now), "revision": revision}
 
 
 def with_revision(rows: Iterable[Values], revision: int) -> Iterator[Values]:
     """Updates of rows, in an order that is the same for all who write, so that none waits for the other."""
     return (row | {"revision": revision} for row in sorted(rows, key=lambda row: str(row[KEY])))
+
+
+def _names(anew: Iterable[Entry], *updates: Iterable[Values]) -> set[str]:
+    return {entry.name for entry in anew}.union(*({row[KEY] for row in rows} for rows in updates))
 
 
 def _watched(values: Values, entry: Entry, now: float) -> Values:

@@ -1,9 +1,9 @@
-"""The JSON API for reading: tasks, their transitions and their last polls.
+"""The JSON API for reading: tasks, their transitions, the runs that ended, and their last polls.
 
-A task's name may hold slashes, percent-encoded in a path or not, and may end in ``/transitions`` or ``/polls``. Where
-both a task NAME and one called ``NAME/transitions`` are shown, ``…/tasks/NAME/transitions`` means the transitions of
-the former, and ``…/tasks/NAME%2Ftransitions`` the latter; with polls it is the same. A slash that is percent-encoded
-always belongs to a name.
+A task's name may hold slashes, percent-encoded in a path or not, and may end in ``/transitions``, ``/runs`` or
+``/polls``. Where both a task NAME and one called ``NAME/transitions`` are shown, ``…/tasks/NAME/transitions`` means the
+transitions of the former, and ``…/tasks/NAME%2Ftransitions`` the latter; with the other two it is the same. A slash
+that is percent-encoded always belongs to a name.
 """
 
 import json
@@ -16,17 +16,17 @@ import orjson
 from aiohttp import web
 
 from poller.domain.errors import NoSuchTaskError
-from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
 from poller.domain.prospect import ExpectedEnd
 from poller.protocols import Census, PollRecord, Store, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
+from poller.web.told import run_json, transition_json
 
 TASKS = "/api/v1/tasks"
 """The path of all tasks; below it are those of each."""
 
-_HISTORY, _POLLS = "/transitions", "/polls"
+_HISTORY, _RUNS, _POLLS = _PARTS = "/transitions", "/runs", "/polls"
 
 
 class Api:
@@ -53,8 +53,8 @@ class Api:
 
     async def _one(self, request: web.Request) -> web.Response:
         name, part = await self._meant(request.rel_url.raw_path.removeprefix(self._tasks))
-        if part == _HISTORY:
-            return await self._history(request, name)
+        if part in {_HISTORY, _RUNS}:
+            return await self._history(request, name, runs=part == _RUNS)
         watched = await self._census.find(name)
         if watched is None:
             raise NoSuchTaskError(name)
@@ -65,7 +65,7 @@ class Api:
 
     async def _meant(self, raw: str) -> tuple[str, str | None]:
         """The task's name in the rest of a path, and which part of what is known of it is asked for; None for all."""
-        part = next((part for part in (_HISTORY, _POLLS) if raw.endswith(part)), None)
+        part = next((part for part in _PARTS if raw.endswith(part)), None)
         name, parent = unquote(raw), unquote(raw.removesuffix(part or ""))
         if part is None or not parent:
             return name, None
@@ -73,8 +73,8 @@ class Api:
             return name, None
         return parent, part
 
-    async def _history(self, request: web.Request, name: str) -> web.Response:
-        response, found = await self._page(request, name)
+    async def _history(self, request: web.Request, name: str, runs: bool) -> web.Response:
+        response, found = await self._page(request, name, runs)
         if not found and await self._census.find(name) is None:
             raise NoSuchTaskError(name)
         return response
@@ -83,14 +83,15 @@ class Api:
         response, _ = await self._page(request, None)
         return response
 
-    async def _page(self, request: web.Request, name: str | None) -> tuple[web.Response, bool]:
+    async def _page(self, request: web.Request, name: str | None, runs: bool = False) -> tuple[web.Response, bool]:
         limit, cursor = parse_page(request.query)
         try:
-            page = await self._store.transitions(name, limit, cursor)
+            page = await self._store.transitions(name, limit, cursor, ends=runs)
         except ValueError as error:
             raise BadQueryError("cursor", str(error)) from error
-        listed = [transition_json(transition) for transition in page.transitions]
-        return json_response({"transitions": listed, "next_cursor": page.next_cursor}), bool(listed)
+        listed = [(run_json if runs else transition_json)(transition) for transition in page.transitions]
+        key = "runs" if runs else "transitions"
+        return json_response({key: listed, "next_cursor": page.next_cursor}), bool(listed)
 
 
 def task_json(watched: WatchedTask) -> dict[str, Any]:
@@ -128,30 +129,6 @@ def task_json(watched: WatchedTask) -> dict[str, Any]:
         "polls": contact.polls,
         "consecutive_failures": contact.consecutive_failures,
         "last_failure": _failure(contact.last_failure),
-    }
-
-
-def transition_json(transition: Transition) -> dict[str, Any]:
-    """A transition as the API shows it."""
-    return {
-        "transition_id": transition.transition_id,
-        "task": transition.task,
-        "provider": transition.provider,
-        "operation": transition.operation,
-        "from": transition.source,
-        "to": transition.target,
-        "raw_status": transition.raw_status,
-        "progress": transition.progress,
-        "message": transition.message,
-        "at": rfc3339(transition.at),
-        "started_at": rfc3339(transition.started_at),
-        "ended_at": rfc3339(transition.ended_at),
-        "duration_seconds": transition.duration,
-        "terminal": transition.terminal,
-        "initial": transition.initial,
-        "run": transition.run,
-        "request_id": transition.request_id,
-        "labels": None if transition.labels is None else dict(transition.labels),
     }
 
 

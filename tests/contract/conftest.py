@@ -12,11 +12,10 @@ from tests.pgbouncer import PgBouncer
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of store. ``url`` names one in a folder of its own; one that ``keeps`` can be opened again."""
+    """A kind of store. ``url`` names one that is a test's own."""
 
     name: str
     url: Callable[[pytest.FixtureRequest], str]
-    keeps: bool
 
 
 def _in_folder(request: pytest.FixtureRequest) -> str:
@@ -28,21 +27,25 @@ def _in_memory(_: pytest.FixtureRequest) -> str:
 
 
 def _on_server(request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("postgres_store_url")
     return url
 
 
 def _behind_pooler(request: pytest.FixtureRequest) -> str:
     pooler: PgBouncer = request.getfixturevalue("pgbouncer")
-    return pooler.url(request.getfixturevalue("postgres_url"))
+    return pooler.url(request.getfixturevalue("postgres_store_url"))
 
 
-KINDS = [
-    Kind("sqlite-file", _in_folder, keeps=True),
-    Kind("sqlite-memory", _in_memory, keeps=False),
-    Kind("postgresql", _on_server, keeps=True),
-    Kind("postgresql-behind-pooler", _behind_pooler, keeps=True),
+LASTING = [
+    Kind("sqlite-file", _in_folder),
+    Kind("postgresql", _on_server),
 ]
+"""Those that outlive the program."""
+
+KINDS = [*LASTING, Kind("sqlite-memory", _in_memory)]
+
+# Few tests ask for it: what a pooler changes lies in connections and transactions, not in what is stored.
+POOLED = Kind("postgresql-behind-pooler", _behind_pooler)
 
 
 class StoreFactory:
@@ -74,7 +77,7 @@ async def store_factory(request: pytest.FixtureRequest) -> AsyncIterator[StoreFa
     await factory.close()
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind.keeps], ids=lambda kind: kind.name)
+@pytest.fixture(params=[*LASTING, POOLED], ids=lambda kind: kind.name)
 async def lasting_factory(request: pytest.FixtureRequest) -> AsyncIterator[StoreFactory]:
     """Opens a store of every kind that outlives the program."""
     factory = StoreFactory(request.param.url(request))

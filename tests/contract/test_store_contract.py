@@ -467,6 +467,22 @@ async def test_pages_of_one_task_hold_its_transitions_alone(store: Store) -> Non
     assert await pages(store, 2, "nobody") == [[]]
 
 
+async def test_pages_of_ends_hold_what_ended_a_run(store: Store) -> None:
+    """Of one task or of all, page after page."""
+    made = await committed(store, 12, ["a", "b"])
+    targets = [State.RUNNING, State.SUCCEEDED, State.PENDING, State.MISSING]
+    more = [replace(it, transition_id=f"more {it.transition_id}", target=targets[i % 4]) for i, it in enumerate(made)]
+    await store.commit(Batch(T0, [Change(begin(entry(it.task), T0), it) for it in more]))
+    expected = [it for it in [*more[::-1], *made] if it.terminal]
+    for name in (None, "a"):
+        page = await store.transitions(name, 4, ends=True)
+        found = list(page.transitions)
+        while page.next_cursor is not None:
+            page = await store.transitions(name, 4, page.next_cursor, ends=True)
+            found += page.transitions
+        assert found == [it for it in expected if name in {None, it.task}]
+
+
 async def test_a_page_is_a_hundred_unless_asked(store: Store) -> None:
     """As the API says."""
     await committed(store, 101)

@@ -182,7 +182,9 @@ class MemoryStore:
     async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
         return [t for t in self.stored if t.transition_id not in self.told]
 
-    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+    async def transitions(
+        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+    ) -> TransitionPage:
         return TransitionPage([t for t in reversed(self.stored) if name in (None, t.task)][:limit], None)
 
 

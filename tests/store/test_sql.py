@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from poller.domain.errors import StoreBusyError, StoreError
+from poller.domain.events import Transition
 from poller.domain.shares import PARTITIONS, partition_of
+from poller.domain.state import State
 from poller.domain.task import Policy
-from poller.protocols import Batch
+from poller.protocols import Batch, Change
 from poller.store import SqlStore, open_store
 from poller.store.cursor import cursor_at, row_at
 from tests.store.lives import T0, batch_of, ended, entry
@@ -120,6 +122,36 @@ async def test_pages_go_on_over_what_was_pruned() -> None:
     await store.close()
 
 
+# History
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_the_history_comes_oldest_first_beside_who_holds_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """By its times, whatever the order of the commits; all of one time too, and what comes while it is read."""
+    monkeypatch.setattr("poller.store.sql._ROWS_AT_A_TIME", 3)
+    url = f"sqlite:///{tmp_path}/poller.db"
+    store = await opened(url)
+    targets = [State.SUCCEEDED, State.RUNNING]
+    made = [
+        replace(it, target=targets[number % 2])
+        for number in range(20)
+        if (it := ended(f"{number}", T0 + (number * 7 % 5)).transition)
+    ]
+    await store.commit(Batch(T0, [Change(ended(it.task).task, it) for it in made]))
+    found: list[Transition] = []
+    async for page in open_store(url).history(T0 + 1, ends):
+        assert len(page) <= 3
+        if not found:
+            await store.commit(Batch(T0, [ended("late", T0 + 99)]))
+        found += page
+    expected = [it for it in sorted(made, key=lambda it: it.at) if it.at >= T0 + 1 and (it.terminal or not ends)]
+    assert found[:-1] == expected
+    assert found[-1].task == "late"
+    await store.close()
+
+
 # What keeps it quick
 
 
@@ -133,6 +165,12 @@ async def test_pages_go_on_over_what_was_pruned() -> None:
             "SELECT transition_id, row_number() OVER (PARTITION BY family ORDER BY ended_at DESC, transition_id DESC)"
             " FROM runs WHERE family IN ('a', 'b')",
             "COVERING INDEX ix_runs_family_ended_at",
+        ),
+        ("SELECT * FROM transitions WHERE (at, seq) > (9, 9) ORDER BY at, seq LIMIT 9", "ix_transitions_at"),
+        (
+            "SELECT name FROM tasks WHERE unwatched_at < 9 AND name NOT IN (SELECT task FROM transitions"
+            " WHERE told_at IS NULL) ORDER BY unwatched_at LIMIT 9",
+            "ix_tasks_unwatched_at",
         ),
         ("SELECT transition_id FROM runs WHERE ended_at < 9 ORDER BY ended_at LIMIT 9", "ix_runs_ended_at"),
     ],

@@ -81,10 +81,12 @@ class FakeStore:
     async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
         return ()
 
-    async def transitions(self, name: str | None = None, limit: int = 100, cursor: str | None = None) -> TransitionPage:
+    async def transitions(
+        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+    ) -> TransitionPage:
         if self.broken:
             raise StoreError("poller.db: disk I/O error; see that the disk is well")
-        found = [each for each in reversed(self.kept) if name in (None, each.task)]
+        found = [each for each in reversed(self.kept) if name in {None, each.task} and (each.terminal or not ends)]
         start = int(cursor or 0)
         end = start + limit
         return TransitionPage(found[start:end], str(end) if end < len(found) else None)

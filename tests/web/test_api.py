@@ -1,6 +1,7 @@
 """The API shows tasks and transitions, and says what is wrong with a request."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import pytest
 from yarl import URL
 
 from poller.domain.events import Transition
+from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Outcome, Subtasks
 from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
@@ -16,7 +18,19 @@ from poller.protocols import PollRecord
 from tests.emit.fakes import NOW, watched
 from tests.web.fakes import Client, World, moved
 
-ODD_NAMES = ["a", "a/b", "/a//b/", "a@b:c+d", "transitions", "a/transitions", "polls", "a/polls", "-._", "x" * 200]
+ODD_NAMES = [
+    "a",
+    "a/b",
+    "/a//b/",
+    "a@b:c+d",
+    "transitions",
+    "a/transitions",
+    "polls",
+    "a/polls",
+    "a/runs",
+    "-._",
+    "x" * 200,
+]
 DOTTED_NAMES = ["..", "a/../b"]
 """Clients take these for directories unless the dots are encoded as well."""
 
@@ -339,3 +353,32 @@ async def test_half_a_character_is_written_as_its_escape(world: World, client: C
     world.watching.shown.append(watched("n", message="\ud800"))
     async with client.get("/api/v1/tasks/n") as response:
         assert b'"\\ud800"' in await response.read()
+
+
+async def test_runs_are_the_ends_newest_first_and_page_after_page(world: World, client: Client) -> None:
+    """Each with how it ended and how long it took; a task that runs for the first time has none."""
+    world.watching.shown += [watched("a"), watched("a/runs"), watched("quiet")]
+    end = replace(moved("a", 2, State.FAILED), run=1, started_at=NOW - 60, ended_at=NOW, duration=60.0)
+    later = replace(moved("a", 4), run=2)
+    world.store.kept += [moved("a", 1, State.RUNNING), end, moved("a", 3, State.RUNNING), later, moved("a/runs", 1)]
+    page = await get(client, "/api/v1/tasks/a/runs?limit=1")
+    assert [run["run"] for run in page["runs"]] == [2]
+    page = await get(client, f"/api/v1/tasks/a/runs?limit=1&cursor={page['next_cursor']}")
+    assert page["next_cursor"] is None
+    assert page["runs"] == [
+        {
+            "task": "a",
+            "provider": "jobs",
+            "operation": "job",
+            "run": 1,
+            "state": "failed",
+            "started_at": rfc3339(NOW - 60),
+            "ended_at": rfc3339(NOW),
+            "duration_seconds": 60.0,
+            "transition_id": "a-2",
+        }
+    ]
+    assert [run["task"] for run in (await get(client, "/api/v1/tasks/a/runs/runs"))["runs"]] == ["a/runs"]
+    assert (await get(client, "/api/v1/tasks/a%2Fruns"))["name"] == "a/runs"
+    assert await get(client, "/api/v1/tasks/quiet/runs") == {"runs": [], "next_cursor": None}
+    await refused(client, "/api/v1/tasks/never/runs", 404)

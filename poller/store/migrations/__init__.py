@@ -25,27 +25,36 @@ HEAD = "0004"
 
 def is_current(connection: Connection) -> bool:
     """Whether the store needs no migration. RefusedError if it is not ours or of a newer program. Writes nothing."""
+    return revision_of(connection) == HEAD
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision that the store is at; None for an empty place. RefusedError as with `is_current`. Writes nothing."""
     if connection.dialect.has_table(connection, VERSION_TABLE):
         revision = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
         if revision is not None and revision != HEAD:
             _refuse_unknown(revision)
-        return bool(revision == HEAD)
+        return None if revision is None else str(revision)
     tables = inspect(connection).get_table_names()
     # A file is one program's; a database may well hold what others keep, under names of their own.
     if strangers := tables if connection.dialect.name == "sqlite" else sorted({*tables} & {*metadata.tables}):
         raise RefusedError(
             f"holds another program's tables ({', '.join(strangers[:3])}): name another place for the store"
         )
-    return False
+    return None
 
 
-def migrate_once(connection: Connection) -> None:
-    """Brings the store to `HEAD`, unless someone else does so at this moment; ``connection`` is in a transaction."""
+def migrate_once(connection: Connection) -> str | None:
+    """Brings the store to `HEAD`, unless someone else has done so meanwhile; ``connection`` is in a transaction.
+
+    Gives back the revision that it was at.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        if is_current(connection):
-            return
-    migrate(connection)
+    before = revision_of(connection)
+    if before != HEAD:
+        migrate(connection)
+    return before
 
 
 def migrate(connection: Connection) -> None:

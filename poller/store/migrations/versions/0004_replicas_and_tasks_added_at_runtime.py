@@ -34,8 +34,9 @@ def _extend_tasks() -> None:
             # Sorted as Python sorts: lists go on from a name, whatever the database's language.
             tasks.alter_column("name", type_=sa.Text(collation="C"))
     op.create_index("ix_tasks_revision", "tasks", ["revision"])
-    some = sa.text("expires_at IS NOT NULL")
-    op.create_index("ix_tasks_expires_at", "tasks", ["expires_at"], sqlite_where=some, postgresql_where=some)
+    for name in ("expires_at", "unwatched_at"):
+        some = sa.text(f"{name} IS NOT NULL")
+        op.create_index(f"ix_tasks_{name}", "tasks", [name], sqlite_where=some, postgresql_where=some)
 
 
 def _make_watchlist() -> None:
