@@ -49,6 +49,7 @@ from poller.runtime.once import Once
 from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
 from poller.runtime.starts import Start, Starts
+from poller.runtime.trouble import Trouble
 from poller.store.sql import SqlStore, open_store
 from poller.web.api import Api
 from poller.web.control import Control
@@ -133,12 +134,13 @@ class Daemon:
         self._env = env
         self._clock = LoopClock()
         self._store = _store(self._loaded)
-        self._tenure = _tenure(self._store.cluster(), self._loaded, logger)
+        trouble = Trouble(logger)
+        self._tenure = _tenure(self._store.cluster(), self._loaded, logger, trouble)
         self._metrics = Metrics(
             CollectorRegistry(), version("poller"), lambda: self._committer.unemitted, self._standing
         )
         told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
-        self._committer = Committer(self._store, told, self._clock, logger, self._tenure)
+        self._committer = Committer(self._store, told, self._clock, logger, self._tenure, trouble)
         self._forecasts = Forecasts()
         self.scheduler = Scheduler(
             committer=self._committer,
@@ -554,12 +556,12 @@ def _store(loaded: Loaded) -> SqlStore:
     return open_store(place.url, place.password.reveal if place.password else lambda: None)
 
 
-def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger) -> Sole | Membership:
+def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger, trouble: Trouble) -> Sole | Membership:
     """What this replica holds: everything, where there can be no other."""
     if cluster is None:
         return Sole()
     lease = loaded.settings.replicas.lease
-    return Membership(cluster, name=_replica_name, lease=lease, clock=boot_clock, logger=logger)
+    return Membership(cluster, name=_replica_name, lease=lease, clock=boot_clock, logger=logger, trouble=trouble)
 
 
 def _replica_name() -> str:
