@@ -255,7 +255,8 @@ class Daemon:
 
     def _lanes(self, loaded: Loaded, bindings: Mapping[str, Binding]) -> list[Lane]:
         around = (self.scheduler, self._clock, self._logger)
-        return [_open_lane(each, loaded, *around, neighbours=self._tenure) for each in bindings.values()]
+        tenure, held = self._tenure, self._committer.is_full
+        return [_open_lane(each, loaded, *around, neighbours=tenure, held=held) for each in bindings.values()]
 
     def _is_pollable(self, entry: Entry) -> bool:
         kind = self._kinds.get(entry.provider)
@@ -520,6 +521,7 @@ def _open_lane(
     logger: Logger,
     repeats: bool = True,
     neighbours: Neighbours = SOLE,
+    held: Callable[[], bool] = lambda: False,
 ) -> Lane:
     settings, policy = binding.settings, loaded.settings.policy(binding.name)
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
@@ -531,6 +533,7 @@ def _open_lane(
         reporter=reporter,
         logger=logger,
         neighbours=neighbours,
+        held=held,
     )
 
 

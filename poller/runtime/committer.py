@@ -110,6 +110,7 @@ class Committer:
         self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
         self._stop = anyio.Event()
+        self._full = False
 
     @property
     def unemitted(self) -> int:
@@ -126,10 +127,16 @@ class Committer:
         """Whether the store could be asked, and took what was to be committed, the last time."""
         return self._tenure.store_answers and not self.trouble
 
-    @property
-    def full(self) -> bool:
-        """Whether so much waits to be committed that nothing more should be found out."""
-        return len(self._collected.transitions) >= MOST_WAITING
+    def is_full(self) -> bool:
+        """Whether so much waits to be committed that nothing more should be found out; told when it begins and ends."""
+        waiting = len(self._collected.transitions) + len(self._under_way.transitions)
+        if self._full != (waiting >= MOST_WAITING):
+            self._full = not self._full
+            if self._full:
+                self._logger.warning("polling.held", reason="too much waits for the store", transitions=waiting)
+            else:
+                self._logger.info("polling.resumed", transitions=waiting)
+        return self._full
 
     def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
         """Takes over what changed, and the run if one has ended by that."""
