@@ -51,6 +51,7 @@ from poller.runtime.once import Once
 from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
 from poller.runtime.starts import Start, Starts
+from poller.runtime.trouble import Trouble
 from poller.store.migrations import HEAD
 from poller.store.sql import SqlStore, open_store
 from poller.web.api import Api
@@ -136,12 +137,13 @@ class Daemon:
         self._env = env
         self._clock = LoopClock()
         self._store = _store(self._loaded)
-        self._tenure = _tenure(self._store.cluster(), self._loaded, logger)
+        trouble = Trouble(logger)
+        self._tenure = _tenure(self._store.cluster(), self._loaded, logger, trouble)
         self._metrics = Metrics(
             CollectorRegistry(), version("poller"), lambda: self._committer.unemitted, self._standing
         )
         told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
-        self._committer = Committer(self._store, told, self._clock, logger, self._tenure)
+        self._committer = Committer(self._store, told, self._clock, logger, self._tenure, trouble)
         self._forecasts = Forecasts()
         self.scheduler = Scheduler(
             committer=self._committer,
@@ -255,7 +257,8 @@ class Daemon:
 
     def _lanes(self, loaded: Loaded, bindings: Mapping[str, Binding]) -> list[Lane]:
         around = (self.scheduler, self._clock, self._logger)
-        return [_open_lane(each, loaded, *around, neighbours=self._tenure) for each in bindings.values()]
+        tenure, held = self._tenure, self._committer.is_full
+        return [_open_lane(each, loaded, *around, neighbours=tenure, held=held) for each in bindings.values()]
 
     def _is_pollable(self, entry: Entry) -> bool:
         kind = self._kinds.get(entry.provider)
@@ -543,6 +546,7 @@ def _open_lane(
     logger: Logger,
     repeats: bool = True,
     neighbours: Neighbours = SOLE,
+    held: Callable[[], bool] = lambda: False,
 ) -> Lane:
     settings, policy = binding.settings, loaded.settings.policy(binding.name)
     pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
@@ -554,6 +558,7 @@ def _open_lane(
         reporter=reporter,
         logger=logger,
         neighbours=neighbours,
+        held=held,
     )
 
 
@@ -579,12 +584,12 @@ def _store(loaded: Loaded) -> SqlStore:
     return open_store(place.url, place.password.reveal if place.password else lambda: None)
 
 
-def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger) -> Sole | Membership:
+def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger, trouble: Trouble) -> Sole | Membership:
     """What this replica holds: everything, where there can be no other."""
     if cluster is None:
         return Sole()
     lease = loaded.settings.replicas.lease
-    return Membership(cluster, name=_replica_name, lease=lease, clock=boot_clock, logger=logger)
+    return Membership(cluster, name=_replica_name, lease=lease, clock=boot_clock, logger=logger, trouble=trouble)
 
 
 def _replica_name() -> str:

@@ -16,6 +16,7 @@ from poller.domain.task import Task
 from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Pulse, Store, Tenure
 from poller.runtime.clock import Wakeup
 from poller.runtime.membership import SOLE
+from poller.runtime.trouble import Trouble
 
 _LINGER = 0.02
 """Seconds that the first change of a batch waits for others."""
@@ -82,7 +83,8 @@ class Committer:
     latest state is kept, and every transition and finished run.
 
     ``tenure`` says which partitions are held. What belongs to one that was lost is neither written nor told, and what
-    was committed is told only while it is certain that nobody else does.
+    was committed is told only while it is certain that nobody else does. ``trouble`` is what the store's other users
+    tell of it as well.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Committer:
         clock: Clock,
         logger: structlog.typing.FilteringBoundLogger,
         tenure: Tenure = SOLE,
+        trouble: Trouble | None = None,
     ) -> None:
+        self.trouble = Trouble(logger) if trouble is None else trouble
         self._store = store
         self._tenure = tenure
         self._emitters = emitters
@@ -106,7 +110,7 @@ class Committer:
         self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
         self._stop = anyio.Event()
-        self.failing = False
+        self._full = False
 
     @property
     def unemitted(self) -> int:
@@ -115,18 +119,24 @@ class Committer:
 
     @property
     def left(self) -> int:
-        """Changes that are not committed."""
-        return len(self._collected.tasks) + len(self._under_way.tasks)
+        """Changes that are not committed, as far as anybody knows."""
+        return len(self._collected.tasks.keys() | self._under_way.tasks.keys())
 
     @property
     def works(self) -> bool:
         """Whether the store could be asked, and took what was to be committed, the last time."""
-        return self._tenure.store_answers and not self.failing
+        return self._tenure.store_answers and not self.trouble
 
-    @property
-    def full(self) -> bool:
-        """Whether so much waits to be committed that nothing more should be found out."""
-        return len(self._collected.transitions) >= MOST_WAITING
+    def is_full(self) -> bool:
+        """Whether so much waits to be committed that nothing more should be found out; told when it begins and ends."""
+        waiting = len(self._collected.transitions) + len(self._under_way.transitions)
+        if self._full != (waiting >= MOST_WAITING):
+            self._full = not self._full
+            if self._full:
+                self._logger.warning("polling.held", reason="too much waits for the store", transitions=waiting)
+            else:
+                self._logger.info("polling.resumed", transitions=waiting)
+        return self._full
 
     def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
         """Takes over what changed, and the run if one has ended by that."""
@@ -210,12 +220,13 @@ class Committer:
         except StoreError as error:
             self._waiting = waiting + self._waiting
             self._collected = self._still_held(taken, batch).followed_by(self._collected)
-            self._wakeup.set()
-            self._note_failure(error)
-            return False
-        finally:
             self._under_way = _Collected()
-        self._note_success()
+            self._wakeup.set()
+            self.trouble.begin("commit", error)
+            return False
+        # Not when it is cancelled: what is not known to be committed counts as left.
+        self._under_way = _Collected()
+        self.trouble.end("commit")
         self._untold += len(taken.transitions)
         _release(waiting)
         if lost:
@@ -254,16 +265,6 @@ class Committer:
     def _note_fenced(self, changes: int) -> None:
         self.fenced += 1
         self._logger.warning("commit.fenced", changes=changes)
-
-    def _note_failure(self, error: StoreError) -> None:
-        if not self.failing:
-            self._logger.error("store.failing", error=str(error))
-        self.failing = True
-
-    def _note_success(self) -> None:
-        if self.failing:
-            self._logger.info("store.recovered")
-        self.failing = False
 
 
 def _flipped(

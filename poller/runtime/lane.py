@@ -58,7 +58,10 @@ class Reporter(Protocol):
 
 
 class Lane:
-    """Sends the polls of one provider connection when they are due. Implements `poller.protocols.ConnectionView`."""
+    """Sends the polls of one provider connection when they are due. Implements `poller.protocols.ConnectionView`.
+
+    While ``held()`` none is sent: what it would bring could not be kept. Requests beside the polls are.
+    """
 
     def __init__(
         self,
@@ -70,8 +73,10 @@ class Lane:
         reporter: Reporter,
         logger: structlog.typing.FilteringBoundLogger,
         neighbours: Neighbours = SOLE,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._neighbours = neighbours
+        self._held = held
         self._told_of: Circuit | None = None
         self._probing = False
         self.provider = provider
@@ -193,7 +198,11 @@ class Lane:
         return watch.due
 
     def stalled(self) -> str | None:
-        """What does not move though it should, in a sentence; a pause and a slow provider are no stall."""
+        """What does not move though it should, in a sentence; a pause and a slow provider are no stall.
+
+        Nor are polls that are held for the store: readiness tells of that. Were the daemon started anew on account of
+        them, it would lose all that waits.
+        """
         now = self._clock.monotonic()
         quiet = now - self._moved_at
         if quiet < self._limits.timeout + GRACE or self._pacer.wait(now) > 0:
@@ -291,6 +300,9 @@ class Lane:
         if not self._neighbours.may_poll():
             return _DOUBT
         now = self._clock.monotonic()
+        if self._held() and not self._errands:
+            self._moved_at = now
+            return _DOUBT
         if self._circuit.phase is Phase.PAUSED:
             left = self._circuit.until - now
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left

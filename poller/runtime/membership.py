@@ -16,6 +16,7 @@ from poller.domain.errors import StoreError
 from poller.domain.observation import Outcome
 from poller.domain.shares import PARTITIONS, fair_share, lifetime, renew_every, to_release, to_take
 from poller.protocols import Cluster, Look, Refusal
+from poller.runtime.trouble import Trouble
 
 LOOK_EVERY = 0.4
 """Seconds between two looks at the others: so soon it is seen that partitions are free or the watchlist has changed."""
@@ -97,7 +98,8 @@ class Membership:
     """A replica on ``cluster``. Implements `Tenure` and `Neighbours`.
 
     ``name`` gives a name never used before, at each call: one that was declared dead comes back as another. ``lease``
-    is after how many seconds its death is noticed and made up for. ``clock`` is monotonic.
+    is after how many seconds its death is noticed and made up for. ``clock`` is monotonic. ``trouble`` is told when the
+    store cannot be asked.
     """
 
     def __init__(
@@ -108,7 +110,9 @@ class Membership:
         lease: float,
         clock: Callable[[], float],
         logger: FilteringBoundLogger,
+        trouble: Trouble,
     ) -> None:
+        self._trouble = trouble
         self._cluster = cluster
         self._name = name
         self._lease = lease
@@ -192,14 +196,14 @@ class Membership:
 
     def _believe(self) -> None:
         self.store_answers = True
+        self._trouble.end("leases")
         if self.is_certain():
             self._holder.confirmed()
 
     def _doubt(self, error: Exception) -> None:
         """The store cannot be asked: what is held is held on to."""
-        if self.store_answers:
-            self._logger.error("store.unanswering", error=str(error) or "does not answer in time")
         self.store_answers = False
+        self._trouble.begin("leases", error)
 
     async def _begin_anew(self) -> None:
         """It has been declared dead, and everything was taken from it."""

@@ -56,6 +56,7 @@ class Roster:
         self._revision = 0
         self._strange: dict[str, Stored] = {}
         self._told_strange: list[str] = []
+        self._behind = False
         self._wakeup = Wakeup()
         self._turn = anyio.Lock()
 
@@ -112,19 +113,19 @@ class Roster:
         """Reads what is to be watched until cancelled."""
         while True:
             await self._wakeup.sleep(_RETRY if self._unread else None)
-            try:
-                await self.catch_up()
-            except StoreError as error:
-                self._logger.warning("watchlist.not_read", error=str(error))
+            await self.follow_now()
+            if self._behind:
                 await anyio.sleep(_RETRY)
-                self._wakeup.set()
 
     async def follow_now(self) -> None:
         """Watches what the store says at this moment; if it cannot be read, as soon as it can."""
         try:
             await self.catch_up()
+            self._behind = False
+            self._committer.trouble.end("watchlist")
         except StoreError as error:
-            self._logger.warning("watchlist.not_read", error=str(error))
+            self._behind = True
+            self._committer.trouble.begin("watchlist", error)
             self._wakeup.set()
 
     async def catch_up(self) -> None:

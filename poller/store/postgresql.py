@@ -7,6 +7,7 @@ statements, no session settings, no session locks.
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import Connection, event, text
@@ -72,6 +73,7 @@ class PostgresqlDatabase:
     def __init__(self, url: str, password: Callable[[], str | None] = lambda: None) -> None:
         self._url = url
         self._password = password
+        self._connections: WeakSet[asyncpg.Connection] = WeakSet()
         self.place = _place(url)
 
     @staticmethod
@@ -84,6 +86,12 @@ class PostgresqlDatabase:
 
     def release(self) -> None:
         """Lets nobody come who was kept off."""
+
+    def cut(self) -> bool:
+        """Ends every connection at once, whatever is under way on it: a server that hangs would not let go of one."""
+        for connection in list(self._connections):
+            connection.terminate()
+        return True
 
     def engine(self) -> AsyncEngine:
         """A new engine. With the execution option ``only_reads`` its transactions change nothing."""
@@ -114,6 +122,8 @@ class PostgresqlDatabase:
             state = getattr(cause, "sqlstate", None)
             if isinstance(state, str) and (words := _WORDS.get(state) or _WORDS.get(state[:2])):
                 return words
+            if isinstance(cause, asyncpg.InterfaceError) and "closed" in str(cause):
+                return _WORDS["08"]
             if isinstance(cause, TimeoutError):
                 return "does not answer in time"
             cause = cause.__cause__
@@ -123,13 +133,15 @@ class PostgresqlDatabase:
     async def _connect(self, *_: object, **__: object) -> Any:
         password = self._password()
         given = {} if password is None else {"password": password}
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._url,
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
             statement_cache_size=0,
             **given,
         )
+        self._connections.add(connection)
+        return connection
 
 
 def _begin(connection: Connection) -> None:

@@ -1,8 +1,9 @@
 """The store: `protocols.Store` on an SQL database.
 
 What is begun is finished: every operation runs apart from who asked for it, so one that is cancelled (a shutdown, a
-timeout) still ends in COMMIT or ROLLBACK, and `close` waits for it. One transaction writes at a time, in the order of
-asking; another one reads beside it.
+timeout) still ends in COMMIT or ROLLBACK, and `close` waits for it, though not for ever. One transaction writes at a
+time, in the order of asking; another one reads beside it, and another one is the cluster's. Whoever is cancelled while
+it waits for its turn has begun nothing: so a database that does not answer has no more to do than three of them.
 """
 
 import asyncio
@@ -18,11 +19,9 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import (
-    AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    nullcontext,
     suppress,
 )
 from functools import partial
@@ -89,6 +88,8 @@ from poller.store.watching import Addition, Comparison, first_rows, with_revisio
 
 T = TypeVar("T")
 
+_LONGEST_FINISH = 2.0
+"""Seconds that `close` waits for what is under way on a database that may not answer, before it cuts it off."""
 _ROWS_AT_A_TIME = 500
 """Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
 _FAMILIES_AT_A_TIME = 500
@@ -117,6 +118,7 @@ class SqlStore:
         self._inserts = inserts(self._database.insert)
         self._writing = asyncio.Lock()
         self._reading = self._writing if self._database.has_one_connection else asyncio.Lock()
+        self._sharing = asyncio.Lock()
         self._running: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Future[None] | None = None
         self._engine: AsyncEngine | None = None
@@ -130,7 +132,7 @@ class SqlStore:
     def cluster(self) -> SqlCluster | None:
         """What the replicas on the store share; None for one that belongs to one daemon."""
         if isinstance(self._database, PostgresqlDatabase):
-            return SqlCluster(self._transaction, self._database.insert)
+            return SqlCluster(partial(self._transaction, turn=self._sharing), self._database.insert)
         return None
 
     async def open(self) -> None:
@@ -310,6 +312,11 @@ class SqlStore:
 
     async def _close(self) -> None:
         self._engine = None
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LONGEST_FINISH)
+        if self._database.cut():
+            for late in self._running:
+                late.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._engine = None  # once more: opening may have been under way
         with self._errors():
@@ -433,48 +440,63 @@ class SqlStore:
         """Does ``work`` in one transaction, all or nothing, after all that was to be written before."""
         return await self._transaction(work, self._writing)
 
-    async def _transaction(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], turn: AbstractAsyncContextManager[Any] | None = None
-    ) -> T:
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]], turn: asyncio.Lock) -> T:
         """Does ``work`` in one transaction when it has its ``turn``."""
-        engine = self._opened()
 
         async def run() -> T:
-            with self._errors():
-                async with turn or nullcontext(), engine.begin() as connection:
-                    await self._database.bound(connection)
-                    return await work(connection)
+            async with self._opened().begin() as connection:
+                await self._database.bound(connection)
+                return await work(connection)
 
-        return await self._finish(run())
+        return await self._in_turn(turn, run)
 
     async def _read(self, query: Select[Any], make: Callable[[Values], T]) -> list[T]:
         """What ``make`` makes of each row."""
-        engine = self._opened().execution_options(only_reads=True)
 
         async def read() -> list[T]:
             found: list[T] = []
-            async with self._reading, engine.connect() as connection:
+            engine = self._opened().execution_options(only_reads=True)
+            async with engine.connect() as connection:
                 await _select(connection, query, lambda rows: found.extend(map(make, rows)))
             return found
 
         async def run() -> list[T]:
-            with self._errors():
-                try:
-                    return await read()
-                except DBAPIError as error:
-                    # The database was started anew while this connection lay idle.
-                    if not error.connection_invalidated:
-                        raise
+            try:
                 return await read()
+            except DBAPIError as error:
+                # The database was started anew while this connection lay idle.
+                if not error.connection_invalidated:
+                    raise
+            return await read()
 
-        return await self._finish(run())
+        return await self._in_turn(self._reading, run)
 
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for ``work``, which goes on to its end even when the waiting is cancelled."""
+    async def _in_turn(self, turn: asyncio.Lock, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Does ``work`` when it has its ``turn``, which lasts until the work has ended."""
+        self._opened()
+
+        async def run() -> T:
+            with self._errors():
+                return await work()
+
+        await turn.acquire()
+        return await self._finish(run(), turn.release)
+
+    async def _finish(self, work: Coroutine[Any, Any, T], afterwards: Callable[[], None] = lambda: None) -> T:
+        """Waits for ``work``, which goes on to its end even when the waiting is cancelled, and ``afterwards``."""
         running = asyncio.ensure_future(work)
         self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        return await asyncio.shield(running)
+        running.add_done_callback(partial(self._finished, afterwards))
+        await asyncio.wait([running])
+        if running.cancelled():
+            raise StoreError(f"{self._database.place}: does not answer in time, and is being closed")
+        return running.result()
+
+    def _finished(self, afterwards: Callable[[], None], running: "asyncio.Future[Any]") -> None:
+        self._running.discard(running)
+        afterwards()
+        if not running.cancelled():
+            running.exception()  # Looked at: whoever waited for it may have gone.
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:

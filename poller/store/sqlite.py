@@ -94,6 +94,10 @@ class SqliteDatabase:
         if self._lock is not None:
             self._lock.release()
 
+    def cut(self) -> bool:
+        """A file ends what is under way on it by itself."""
+        return False
+
     def engine(self) -> AsyncEngine:
         """A new engine. With the execution option ``only_reads`` its transactions wait for none that writes."""
         if self._file is None:

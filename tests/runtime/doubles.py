@@ -231,6 +231,7 @@ def build_lane(
     provider: ScriptedProvider,
     reporter: Reporter,
     logger: FilteringBoundLogger | None = None,
+    held: Callable[[], bool] = lambda: False,
     **options: float,
 ) -> Lane:
     """A lane without pacing unless a rate is given."""
@@ -247,6 +248,7 @@ def build_lane(
         clock=clock(),
         reporter=reporter,
         logger=logger or structlog.get_logger(),
+        held=held,
     )
 
 
@@ -272,7 +274,8 @@ def build_house(
         forecasts=forecasts or Forecasts(),
         failing=FailingPolls(clock(), logger),
     )
-    lanes = [build_lane(name, provider, scheduler, logger, **options) for name, provider in providers.items()]
+    held = committer.is_full
+    lanes = [build_lane(name, provider, scheduler, logger, held, **options) for name, provider in providers.items()]
     watchlist = {entry.name: entry for entry in entries}
     scheduler.apply(watchlist, diff({}, watchlist), store.saved, clock().now(), lanes)
     return House(store, listener, committer, scheduler, logs)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -72,7 +73,7 @@ async def test_while_the_store_fails_nothing_is_told_and_nothing_lost() -> None:
     desk.move(task, SUCCEEDED)
     await asyncio.sleep(30)
     assert desk.listener.transitions == []
-    assert desk.committer.failing
+    assert not desk.committer.works
     desk.store.failing = False
     await asyncio.sleep(30)
     desk.committer.stop()
@@ -141,6 +142,43 @@ async def test_stopping_commits_what_is_left() -> None:
     await committing
     assert desk.store.told == {t.transition_id for t in desk.store.stored}
     assert len(desk.store.told) == 1
+
+
+async def test_a_commit_that_is_given_up_counts_as_left() -> None:
+    """Nobody knows whether it was done; who has to leave must tell."""
+    desk = Desk()
+
+    async def hang(_batch: object) -> NoReturn:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    desk.store.commit = hang  # type: ignore[assignment, method-assign]
+    task = desk.move(begin(entry("a"), START), RUNNING)
+    desk.move(begin(entry("b"), START), RUNNING)
+    committing = asyncio.create_task(desk.committer.run())
+    await asyncio.sleep(1)
+    desk.move(task, SUCCEEDED)
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    assert desk.committer.left == 2
+
+
+async def test_trouble_is_told_once_whoever_has_it() -> None:
+    """It begins with the first who fails, and is over when the last one who failed succeeds."""
+    desk = Desk()
+    desk.store.failing = True
+    desk.move(begin(entry("a"), START), RUNNING)
+    desk.committer.trouble.begin("leases", TimeoutError())
+    committing = asyncio.create_task(desk.committer.run())
+    await asyncio.sleep(10)
+    desk.store.failing = False
+    await asyncio.sleep(20)
+    assert (desk.events(), desk.committer.works) == (["store.failing"], False)
+    desk.committer.trouble.end("leases")
+    desk.committer.trouble.end("leases")
+    assert (desk.events(), desk.committer.works) == (["store.failing", "store.recovered"], True)
+    desk.committer.stop()
+    await committing
 
 
 async def test_stopping_does_not_wait_for_a_store_in_trouble() -> None:

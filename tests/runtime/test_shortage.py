@@ -60,7 +60,7 @@ async def polled(
     random.Random(7).shuffle(names)
     prospects = {name: SOON if name.startswith("likely") else NEVER for name in names}
     reporter, provider = Replanner(delay, prospects), ScriptedProvider(script or always(RUNNING))
-    lane = build_lane("one", provider, reporter, None, **options)
+    lane = build_lane("one", provider, reporter, None, lambda: False, **options)
     for number, name in enumerate(names):
         lane.plan(Watch(begin(entry(name, max=60.0), START), lane), number / options["rate"])
     running = asyncio.create_task(lane.run())
