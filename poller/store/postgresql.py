@@ -4,6 +4,9 @@ Nothing here outlives a transaction, so that a pooler in transaction mode may st
 statements, no session settings, no session locks.
 """
 
+import os
+import socket
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -31,7 +34,10 @@ _BOUNDS = text(
 
 _WORDS: Mapping[str, str] = {
     "08": "the connection to it broke",
+    "22": "a value does not fit where it is to be stored",
+    "23": "a row breaks a rule of its table",
     "25006": "cannot be written, it is read-only: a standby perhaps, or an administrator's doing",
+    "25P03": "ended a transaction that stood still",
     "28": "this user may not log in: check user, password and pg_hba.conf",
     "3D000": "there is no such database: create it, or name another one",
     "40001": "a transaction lost against another one",
@@ -101,6 +107,7 @@ class PostgresqlDatabase:
             pool_size=4,  # one that writes, one that reads, one that keeps the leases, one to spare
             max_overflow=0,
             pool_timeout=_CONNECT_SECONDS,
+            hide_parameters=True,
             connect_args={
                 "async_creator_fn": self._connect,
                 # All three, the third in `_connect`: so nothing is prepared that outlives its transaction.
@@ -124,8 +131,8 @@ class PostgresqlDatabase:
                 return words
             if isinstance(cause, asyncpg.InterfaceError) and "closed" in str(cause):
                 return _WORDS["08"]
-            if isinstance(cause, TimeoutError):
-                return "does not answer in time"
+            if isinstance(cause, OSError):
+                return _of_network(cause)
             cause = cause.__cause__
         # The first line: those below quote values.
         return (str(error).splitlines() or [type(error).__name__])[0].removeprefix("<class ").strip()
@@ -147,6 +154,22 @@ class PostgresqlDatabase:
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get("only_reads"):
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _of_network(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "does not answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {error.verify_message}: see sslmode and sslrootcert in its URL"
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return f"{_reason(error)}: see the socket's folder, or the files that sslrootcert, sslcert and sslkey name"
+    return f"cannot be reached: {_reason(error)}: see that it runs, and that host and port are right"
+
+
+def _reason(error: OSError) -> str:
+    """Without the address, which drivers put there: it is told already."""
+    is_system = error.errno is not None and not isinstance(error, socket.gaierror | ssl.SSLError)
+    return (os.strerror(error.errno or 0) if is_system else error.strerror or str(error)).lower()
 
 
 def _place(url: str) -> str:

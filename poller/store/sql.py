@@ -444,11 +444,23 @@ class SqlStore:
         """Does ``work`` in one transaction when it has its ``turn``."""
 
         async def run() -> T:
-            async with self._opened().begin() as connection:
-                await self._database.bound(connection)
-                return await work(connection)
+            async with self._opened().connect() as connection:
+                await self._begin(connection)
+                done = await work(connection)
+                await connection.commit()
+                return done
 
         return await self._in_turn(turn, run)
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        """Begins a transaction, also where the database was started anew while ``connection`` lay idle."""
+        try:
+            await self._database.bound(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await connection.rollback()
+            await self._database.bound(connection)
 
     async def _read(self, query: Select[Any], make: Callable[[Values], T]) -> list[T]:
         """What ``make`` makes of each row."""

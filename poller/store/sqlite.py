@@ -102,7 +102,10 @@ class SqliteDatabase:
         """A new engine. With the execution option ``only_reads`` its transactions wait for none that writes."""
         if self._file is None:
             engine = create_async_engine(
-                URL.create("sqlite+aiosqlite"), poolclass=StaticPool, connect_args={"isolation_level": None}
+                URL.create("sqlite+aiosqlite"),
+                poolclass=StaticPool,
+                hide_parameters=True,
+                connect_args={"isolation_level": None},
             )
         else:
             engine = create_async_engine(
@@ -110,6 +113,7 @@ class SqliteDatabase:
                 poolclass=AsyncAdaptedQueuePool,
                 pool_size=2,  # one that writes and one that reads
                 max_overflow=0,
+                hide_parameters=True,
                 connect_args={"isolation_level": None, "timeout": _PATIENCE},
             )
         event.listen(engine.sync_engine, "connect", _prepare)
@@ -127,7 +131,12 @@ class SqliteDatabase:
             if code is not None and code & 0xFF in _WORDS:
                 return _WORDS[code & 0xFF]
             cause = cause.__cause__
-        return str(error)
+        return _of_file(error) if isinstance(error, OSError) else str(error)
+
+
+def _of_file(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"cannot use {error.filename}: {reason}" if error.filename else reason
 
 
 def _file_in(url: str) -> Path | None:

@@ -206,5 +206,5 @@ async def test_api_errors_are_json(tmp_path: Path) -> None:
         status, text = await running.get("/api/v1/tasks/nobody")
         assert status == 404
         assert set(json.loads(text)["error"]) == {"code", "message", "details"}
-        async with aiohttp.ClientSession() as session, session.post(running.url + "/api/v1/tasks", json={}) as response:
+        async with aiohttp.ClientSession() as session, session.put(running.url + "/api/v1/tasks", json={}) as response:
             assert response.status == 405

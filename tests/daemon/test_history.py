@@ -115,11 +115,11 @@ async def test_a_reader_that_leaves_early_ends_the_export_quietly(tmp_path: Path
     await store.open()
     await store.commit(batch_of(*(f"job-{number}" for number in range(3000))))
     await store.close()
-    command = f"{sys.executable} -m poller export --since 2020-01-01T00:00:00Z -c {config}"
+    export = f"{sys.executable} -m poller export --since 2020-01-01T00:00:00Z -c {config}"
     shell = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
-        f"{command} | head -n 1; exit $PIPESTATUS",
+        f"{export} | head -n 1; exit $PIPESTATUS",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
