@@ -4,7 +4,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -196,15 +196,20 @@ class Daemon:
                     group.start_soon(self._await_end, until, working)
                     writing.start_soon(self._committer.run)
                     await self._start(stack, working, group)
-                    jobs = (self.scheduler.run, self._roster.run, self._prune, self._expire, self._watch_files)
-                    for job in (*jobs, self._feed_watchdog):
-                        group.start_soon(job)
+                    if self._failure is None:
+                        for job in self._jobs():
+                            group.start_soon(job)
             self.scheduler.flush(everything=True)
             self._committer.stop()
             writing.cancel_scope.deadline = self._latest_commit()
         await self._leave()
         if self._committer.left:
             self._logger.error("store.not_committed", changes=self._committer.left)
+
+    def _jobs(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """What is done side by side for as long as the daemon runs."""
+        yield from (self.scheduler.run, self._roster.run, self._prune, self._expire)
+        yield from (self._watch_files, self._feed_watchdog)
 
     async def _leave(self) -> None:
         """Lets others take over at once what is held here; they would notice anyway."""

@@ -90,6 +90,8 @@ T = TypeVar("T")
 
 _LONGEST_FINISH = 2.0
 """Seconds that `close` waits for what is under way on a database that may not answer, before it cuts it off."""
+_LONGEST_TURN = 30.0
+"""Seconds that somebody waits for others to have read: of pages that are asked for again and again, few may wait."""
 _ROWS_AT_A_TIME = 500
 """Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
 _FAMILIES_AT_A_TIME = 500
@@ -481,9 +483,11 @@ class SqlStore:
                     raise
             return await read()
 
-        return await self._in_turn(self._reading, run)
+        return await self._in_turn(self._reading, run, _LONGEST_TURN)
 
-    async def _in_turn(self, turn: asyncio.Lock, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _in_turn(
+        self, turn: asyncio.Lock, work: Callable[[], Coroutine[Any, Any, T]], patience: float | None = None
+    ) -> T:
         """Does ``work`` when it has its ``turn``, which lasts until the work has ended."""
         self._opened()
 
@@ -491,7 +495,9 @@ class SqlStore:
             with self._errors():
                 return await work()
 
-        await turn.acquire()
+        with self._errors():
+            async with asyncio.timeout(patience):
+                await turn.acquire()
         return await self._finish(run(), turn.release)
 
     async def _finish(self, work: Coroutine[Any, Any, T], afterwards: Callable[[], None] = lambda: None) -> T:

@@ -115,7 +115,9 @@ def _ready(watching: Watching) -> Handler:
     async def handler(_request: web.Request) -> web.StreamResponse:
         if watching.ready:
             return web.Response(text="ready")
-        return web.Response(text="not ready: the watchlist is not loaded yet, or the store not open", status=503)
+        return web.Response(
+            text="not ready: the watchlist is not loaded yet, or the store in trouble; the log says more", status=503
+        )
 
     return handler
 

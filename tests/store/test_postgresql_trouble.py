@@ -76,6 +76,21 @@ async def test_whoever_gives_up_leaves_nothing_behind(postgres_url: str) -> None
         assert await connections(postgres_url) <= 4
 
 
+async def test_few_wait_for_what_does_not_come(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for others to have read is refused after a while, so that not ever more of them wait."""
+    monkeypatch.setattr("poller.store.sql._LONGEST_TURN", 0.1)
+    async with far_away(postgres_url) as (proxy, store):
+        await store.open()
+        await proxy.blackhole()
+        first = asyncio.ensure_future(store.tasks())
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            others = await asyncio.gather(*(store.tasks() for _ in range(20)), return_exceptions=True)
+        assert [str(error).partition(": ")[2] for error in others] == ["does not answer in time"] * 20
+        await proxy.heal()
+        await first
+
+
 async def test_a_store_that_does_not_answer_is_left_all_the_same(postgres_url: str) -> None:
     """Whatever is under way then fails, and no connection stays."""
     async with far_away(postgres_url) as (proxy, store):
