@@ -249,9 +249,8 @@ class Membership:
 
     async def _release(self, partitions: Collection[int]) -> None:
         await self._holder.hand_over(partitions)
-        for number in partitions:
-            self.epochs.pop(number, None)
-        await self._cluster.release(self.id, partitions)
+        released = {number: self.epochs.pop(number) for number in partitions}
+        await self._cluster.release(self.id, released)
         self._logger.info("partitions.released", replica=self.id, partitions=len(partitions), held=self.held)
 
     # --- what connections tell each other ---
