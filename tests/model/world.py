@@ -24,6 +24,7 @@ from poller.domain.errors import StoreError
 from poller.domain.shares import PARTITIONS, lifetime
 from poller.protocols import Look, Refusal
 from poller.runtime.membership import Membership
+from poller.runtime.trouble import Trouble
 from tests.model.cluster import MemoryCluster
 
 T = TypeVar("T")
@@ -182,7 +183,12 @@ class Replica:
         self._awake.set()
         self._tasks: list[asyncio.Task[None]] = []
         self.member = Membership(
-            Link(self), name=partial(world.name, self), lease=world.lease, clock=world.some_clock(), logger=_SILENT
+            Link(self),
+            name=partial(world.name, self),
+            lease=world.lease,
+            clock=world.some_clock(),
+            logger=_SILENT,
+            trouble=Trouble(_SILENT),
         )
 
     def start(self) -> None:
