@@ -161,7 +161,6 @@ class Daemon:
             committer=self._committer,
             forecasts=self._forecasts,
             clock=self._clock,
-            tenure=self._tenure,
             pollable=self._is_pollable,
             logger=logger,
         )

@@ -309,7 +309,10 @@ class Cluster(Protocol):
     """
 
     async def join(self, replica: str, seconds: float) -> None:
-        """``replica``, a name never used before, lives for so many seconds, unless it is heard of again."""
+        """``replica``, a name never used before, lives for so many seconds, unless it is heard of again.
+
+        Who does not know whether it has joined may do so again.
+        """
         ...
 
     async def look(self, replica: str, seconds: float | None = None) -> Look | None:
@@ -331,8 +334,8 @@ class Cluster(Protocol):
         """Takes up to ``count`` free partitions; those taken, with the epoch of each. Nothing for one declared dead."""
         ...
 
-    async def release(self, replica: str, partitions: Collection[int]) -> None:
-        """Lets go of ``partitions``, as far as ``replica`` holds them."""
+    async def release(self, replica: str, epochs: Mapping[int, int]) -> None:
+        """Lets go of partitions, as far as ``replica`` holds them and each is in its epoch still."""
         ...
 
     async def leave(self, replica: str) -> None:

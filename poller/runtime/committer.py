@@ -173,6 +173,8 @@ class Committer:
         deferred, self._deferred = self._deferred, []
         for transitions, flags in deferred:
             self._tell(transitions, flags)
+        if deferred:
+            self._wakeup.set()
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forgets what is not committed or not told of tasks in ``partitions``: somebody else watches them."""
@@ -231,15 +233,22 @@ class Committer:
         _release(waiting)
         if lost:
             self._note_fenced(sum(partition_of(name) in lost for name in taken.tasks))
-        self._tell(*self._kept(taken.transitions, taken.flags.values(), lost))
+        # What was lost since is told by who holds it now: it has read that nobody did.
+        untold = {*lost, *self._lost_since(batch)}
+        self._tell(*self._kept(taken.transitions, taken.flags.values(), untold))
         return True
 
     def _still_held(self, taken: _Collected, batch: Batch) -> _Collected:
         """What is to be tried again: what was lost meanwhile, though it be held again, is not."""
+        lost = self._lost_since(batch)
+        return taken.without(lambda name: partition_of(name) in lost) if lost else taken
+
+    def _lost_since(self, batch: Batch) -> Collection[int]:
+        """The partitions that are no longer held as they were when ``batch`` was made."""
         made, now = batch.epochs, self._tenure.epochs
         if made is None or now is None:
-            return taken
-        return taken.without(lambda name: made.get(partition_of(name)) != now.get(partition_of(name)))
+            return ()
+        return {number for number, epoch in made.items() if now.get(number) != epoch}
 
     def _kept(
         self, transitions: Sequence[Transition], flags: Iterable[FlagChange], lost: Collection[int]

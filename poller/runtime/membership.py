@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from poller.domain.errors import StoreError
 from poller.domain.observation import Outcome
-from poller.domain.shares import PARTITIONS, fair_share, lifetime, renew_every, to_release, to_take
+from poller.domain.shares import PARTITIONS, fair_share, lifetime, renew_every, to_release, to_take, trusted
 from poller.protocols import Cluster, Look, Refusal
 from poller.runtime.trouble import Trouble
 
@@ -121,8 +121,10 @@ class Membership:
         self._logger = logger
         self._until = float("-inf")
         self._renew_at = float("-inf")
+        self._joined = False
+        self._leaving: dict[int, int] = {}
         self._freed: set[str] = set()
-        self._verdicts: dict[str, Refusal | None] = {}
+        self._verdicts: dict[str, tuple[Outcome, float] | None] = {}
         self.id = name()
         self.epochs: dict[int, int] = {}
         self.count = 1
@@ -139,7 +141,10 @@ class Membership:
         return not self.store_answers or self._clock() < self._until
 
     def is_certain(self) -> bool:
-        """Whether nobody else can hold what is held here; see `Tenure.is_certain`."""
+        """Whether nobody else can hold what is held here; see `Tenure.is_certain`.
+
+        One that was alone when the store fell silent believes that it still is.
+        """
         return self._clock() < self._until or (not self.store_answers and self.count == 1)
 
     async def join(self, holder: Holder) -> None:
@@ -150,6 +155,7 @@ class Membership:
     async def _join(self) -> None:
         sent = self._clock()
         await self._cluster.join(self.id, lifetime(self._lease))
+        self._joined = True
         self._alive_since(sent)
         self._logger.info("replica.joined", replica=self.id)
 
@@ -165,18 +171,19 @@ class Membership:
 
     async def leave(self) -> None:
         """Lets go of everything; what is not committed by now is lost to it."""
+        self._until = float("-inf")
         await self._cluster.leave(self.id)
         self._logger.info("replica.left", replica=self.id, partitions=self.held)
 
     async def step(self) -> None:
         """One look at the others, and what follows from it. StoreError."""
-        await self._say()
         sent = self._clock()
         seconds = lifetime(self._lease) if sent >= self._renew_at else None
         look = await self._cluster.look(self.id, seconds)
         if look is None:
             await self._begin_anew()
             return
+        self._joined = True
         if seconds is not None:
             self._alive_since(sent)
         self._believe()
@@ -186,12 +193,14 @@ class Membership:
         self.count = len(look.alive)
         refusals = {name: told for name, told in look.refusals.items() if told.by != self.id}
         self._holder.heed(self.count, refusals, self._verdicts.keys())
-        await self._balance(look)
         self._holder.follow(look.revision)
+        await self._balance(look)
+        # Last: whoever keeps this from being said must not keep it from giving signs of life.
+        await self._say()
 
     def _alive_since(self, sent: float) -> None:
         # From before the request was sent: by the store's clock it is alive for longer.
-        self._until = sent + lifetime(self._lease)
+        self._until = sent + trusted(self._lease)
         self._renew_at = sent + renew_every(self._lease)
 
     def _believe(self) -> None:
@@ -206,13 +215,20 @@ class Membership:
         self._trouble.begin("leases", error)
 
     async def _begin_anew(self) -> None:
-        """It has been declared dead, and everything was taken from it."""
-        lost, self.epochs = self.epochs, {}
-        self._until = float("-inf")
+        """It has been declared dead, and everything was taken from it.
+
+        If it had not come to live under its name it tries the same one again: asked for twice it would seem to be two.
+        """
+        if self._joined:
+            self._lose_everything()
+        await self._join()
+
+    def _lose_everything(self) -> None:
+        lost, self.epochs, self._leaving = self.epochs, {}, {}
+        self._until = self._renew_at = float("-inf")
         self._holder.drop(lost.keys())
         self._logger.warning("replica.lost_leases", replica=self.id, partitions=len(lost))
-        self.id = self._name()
-        await self._join()
+        self.id, self._joined = self._name(), False
 
     async def _bury(self, dead: Collection[str]) -> None:
         for each in dead:
@@ -221,10 +237,14 @@ class Membership:
                 self._logger.warning("replica.died", replica=each)
 
     def _settle(self, held: Mapping[int, int]) -> None:
-        """Holds exactly what the store says: an answer may have been lost on its way."""
-        lost = [number for number, epoch in self.epochs.items() if held.get(number) != epoch]
-        self._lose(lost)
-        self._gain({number: epoch for number, epoch in held.items() if number not in self.epochs})
+        """Holds exactly what the store says: an answer may have been lost on its way.
+
+        What it was letting go of it does not hold again: that may yet happen.
+        """
+        self._lose([number for number, epoch in self.epochs.items() if held.get(number) != epoch])
+        self._leaving = {number: epoch for number, epoch in self._leaving.items() if held.get(number) == epoch}
+        mine = self.epochs.keys() | self._leaving.keys()
+        self._gain({number: epoch for number, epoch in held.items() if number not in mine})
 
     def _lose(self, partitions: Collection[int]) -> None:
         if partitions:
@@ -240,24 +260,31 @@ class Membership:
 
     async def _balance(self, look: Look) -> None:
         share = fair_share(self.id, look.alive)
-        surplus = to_release(self.held, share)
-        if surplus:
-            await self._release(sorted(self.epochs)[-surplus:])
+        staying = sorted(self.epochs.keys() - self._leaving.keys())
+        surplus = staying[len(staying) - to_release(len(staying), share) :]
+        self._leaving |= {number: self.epochs[number] for number in surplus}
+        if self._leaving:
+            await self._release()
         missing = to_take(self.held, share, look.free)
         if missing:
             self._gain(await self._cluster.take(self.id, missing))
 
-    async def _release(self, partitions: Collection[int]) -> None:
-        await self._holder.hand_over(partitions)
-        for number in partitions:
+    async def _release(self) -> None:
+        """Lets go of what is leaving; begun and not known to be done, it is done again by the next step."""
+        with anyio.move_on_after(self._patience / 2):
+            await self._holder.hand_over(self._leaving.keys())
+        for number in self._leaving:
             self.epochs.pop(number, None)
-        await self._cluster.release(self.id, partitions)
-        self._logger.info("partitions.released", replica=self.id, partitions=len(partitions), held=self.held)
+        await self._cluster.release(self.id, self._leaving)
+        self._logger.info("partitions.released", replica=self.id, partitions=len(self._leaving), held=self.held)
+        self._leaving = {}
 
     # --- what connections tell each other ---
 
     async def may_probe(self, provider: str, seconds: float) -> bool:
         """Whether a poll may go out that must be alone; where the store cannot be asked it may."""
+        if not self.store_answers:
+            return True
         if provider in self._freed:
             return False  # Others have their turn first.
         try:
@@ -272,20 +299,27 @@ class Membership:
 
     def refused(self, provider: str, reason: Outcome, seconds: float) -> None:
         """Tells everybody to pause."""
-        self._verdicts[provider] = Refusal(reason, seconds, self.id)
+        self._verdicts[provider] = reason, self._clock() + seconds
 
     def answered(self, provider: str) -> None:
         """Tells everybody that the pause is over."""
         self._verdicts[provider] = None
 
     async def _say(self) -> None:
-        """Says what there is to say; what gets lost on the way does no harm that time does not heal."""
-        while self._verdicts:
-            provider, refusal = self._verdicts.popitem()
-            if refusal is None:
-                await self._cluster.resume(provider)
-            else:
-                await self._cluster.pause(provider, refusal)
-        while self._freed:
-            await self._cluster.probed(min(self._freed), self.id)
-            self._freed.remove(min(self._freed))
+        """Says what there is to say; what cannot be said is said by a later step, as far as it still holds."""
+        for provider, verdict in list(self._verdicts.items()):
+            await self._pass_on(provider, verdict)
+            if self._verdicts[provider] is verdict:
+                del self._verdicts[provider]
+        for provider in sorted(self._freed):
+            await self._cluster.probed(provider, self.id)
+            self._freed.remove(provider)
+
+    async def _pass_on(self, provider: str, verdict: tuple[Outcome, float] | None) -> None:
+        if verdict is None:
+            await self._cluster.resume(provider)
+            return
+        reason, until = verdict
+        seconds = until - self._clock()
+        if seconds > 0:
+            await self._cluster.pause(provider, Refusal(reason, seconds, self.id))

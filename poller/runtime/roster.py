@@ -13,7 +13,7 @@ from poller.config.watchlist import Diff
 from poller.domain.errors import StoreError
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry
-from poller.protocols import Clock, Refusal, Store, Stored, Tenure
+from poller.protocols import Clock, Pulse, Refusal, Store, Stored
 from poller.runtime.clock import Wakeup
 from poller.runtime.committer import Committer
 from poller.runtime.forecasts import Forecasts
@@ -29,7 +29,7 @@ Pollable = Callable[[Entry], bool]
 
 
 class Roster:
-    """``tenure`` says what is held; ``pollable`` what can be polled, the rest waits for a config that knows it."""
+    """``pollable`` says what can be polled; the rest waits for a config that knows it."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class Roster:
         committer: Committer,
         forecasts: Forecasts,
         clock: Clock,
-        tenure: Tenure,
         pollable: Pollable,
         logger: FilteringBoundLogger,
     ) -> None:
@@ -48,10 +47,11 @@ class Roster:
         self._committer = committer
         self._forecasts = forecasts
         self._clock = clock
-        self._tenure = tenure
         self._pollable = pollable
         self._logger = logger
-        self._unread: set[int] = set()
+        # Of what is held: what is watched, and what is yet to be read, with what tells this holding from others.
+        self._watched: set[int] = set()
+        self._unread: dict[int, object] = {}
         self._read_up_to = 0
         self._revision = 0
         self._strange: dict[str, Stored] = {}
@@ -69,15 +69,13 @@ class Roster:
 
     def hold(self, partitions: Collection[int]) -> None:
         """Begins to watch what is in ``partitions``, as soon as it is read."""
-        self._unread.update(partitions)
+        self._watched.difference_update(partitions)
+        self._unread.update({number: object() for number in partitions})
         self._wakeup.set()
 
     async def hand_over(self, partitions: Collection[int]) -> None:
         """Stops watching what is in ``partitions``, and makes durable what is known of it, as far as that can be."""
-        self._unread.difference_update(partitions)
-        pulses = self._scheduler.withdraw(frozenset(partitions))
-        self._forget_strange(partitions)
-        self._committer.flush(pulses)
+        self._committer.flush(self._withdraw(partitions))
         with anyio.move_on_after(_HAND_OVER):
             # Twice: what is told after the first commit is marked by the second.
             await self._committer.durable()
@@ -85,10 +83,16 @@ class Roster:
 
     def drop(self, partitions: Collection[int]) -> None:
         """Stops watching what is in ``partitions``: somebody else does."""
-        self._unread.difference_update(partitions)
-        self._scheduler.withdraw(frozenset(partitions))
-        self._forget_strange(partitions)
+        self._withdraw(partitions)
         self._committer.drop(partitions)
+
+    def _withdraw(self, partitions: Collection[int]) -> Sequence[Pulse]:
+        self._watched.difference_update(partitions)
+        for number in partitions:
+            self._unread.pop(number, None)
+        for name in [name for name in self._strange if partition_of(name) in partitions]:
+            del self._strange[name]
+        return self._scheduler.withdraw(frozenset(partitions))
 
     def follow(self, revision: int) -> None:
         """The watchlist is at ``revision``."""
@@ -135,35 +139,31 @@ class Roster:
             await self._read_changes()
 
     async def _read_new_partitions(self) -> None:
-        partitions = frozenset(self._unread)
-        if not partitions:
+        asked = dict(self._unread)
+        if not asked:
             return
-        everything = len(partitions) == PARTITIONS
+        some = None if len(asked) == PARTITIONS else frozenset(asked)
         # Before the tasks: what is told meanwhile by the one who held them comes twice, rather than never.
-        untold = await self._store.untold(None if everything else partitions)
-        roll = await self._store.tasks(0, None if everything else partitions)
+        untold = await self._store.untold(some)
+        roll = await self._store.tasks(0, some)
         await self._learn(roll.tasks)
-        # From here on nothing waits: what was lost meanwhile is not among the unread any more.
-        ready = partitions & self._unread
-        self._unread -= ready
-        if not self._read_up_to or everything:
-            self._read_up_to = self._revision = max(self._revision, roll.revision)
-        self._adopt([each for each in roll.tasks if everything or partition_of(each.entry.name) in ready])
-        self._committer.retell([each for each in untold if everything or partition_of(each.task) in ready])
+        # From here on nothing waits. What was lost meanwhile is not watched; held again, it is to be read again.
+        ready = {number for number, holding in asked.items() if self._unread.get(number) is holding}
+        for number in ready:
+            del self._unread[number]
+        if not self._watched:
+            self._read_up_to = roll.revision
+        self._revision = max(self._revision, roll.revision)
+        self._watched |= ready
+        self._adopt([each for each in roll.tasks if partition_of(each.entry.name) in ready])
+        self._committer.retell([each for each in untold if partition_of(each.task) in ready])
 
     async def _read_changes(self) -> None:
-        held = self._held()
-        roll = await self._store.tasks(self._read_up_to, held)
+        roll = await self._store.tasks(self._read_up_to, frozenset(self._watched))
         await self._learn(roll.tasks)
         self._read_up_to = roll.revision
         self._revision = max(self._revision, roll.revision)
-        still = self._held()
-        self._adopt([each for each in roll.tasks if still is None or partition_of(each.entry.name) in still])
-
-    def _held(self) -> Collection[int] | None:
-        """The partitions that are held and read; None for all there are."""
-        epochs = self._tenure.epochs
-        return None if epochs is None else epochs.keys() - self._unread
+        self._adopt([each for each in roll.tasks if partition_of(each.entry.name) in self._watched])
 
     async def _learn(self, tasks: Sequence[Stored]) -> None:
         known = [each.entry for each in tasks if each.watched and self._pollable(each.entry)]
@@ -215,10 +215,6 @@ class Roster:
         now = self._clock.now()
         strange += [w.stored(now) for w in self._scheduler.everything() if not self._pollable(w.task.entry)]
         self._adopt(strange)
-
-    def _forget_strange(self, partitions: Collection[int]) -> None:
-        for name in [name for name in self._strange if partition_of(name) in partitions]:
-            del self._strange[name]
 
     def _tell_strange(self) -> None:
         providers = sorted({each.entry.provider for each in self._strange.values()})

@@ -9,7 +9,7 @@ the leases it relies on and compares epochs in its own transaction.
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, update
+from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,8 +53,9 @@ class SqlCluster:
 
     async def join(self, replica: str, seconds: float) -> None:
         """Lets ``replica`` live; see `Cluster.join`."""
-        row = self._insert(replicas).values(id=replica, joined_at=_NOW, expires_at=_NOW + seconds)
-        await self._run(row.on_conflict_do_nothing(index_elements=[replicas.c.id]))
+        until = _NOW + seconds
+        row = self._insert(replicas).values(id=replica, joined_at=_NOW, expires_at=until)
+        await self._run(row.on_conflict_do_update(index_elements=[replicas.c.id], set_={"expires_at": until}))
 
     async def look(self, replica: str, seconds: float | None = None) -> Look | None:
         """What ``replica`` sees, and a sign of its life with ``seconds``; see `Cluster.look`."""
@@ -106,9 +107,10 @@ class SqlCluster:
         taken: Mapping[int, int] = await self._transaction(work)
         return taken
 
-    async def release(self, replica: str, partitions: Collection[int]) -> None:
-        """Lets go of ``partitions``; see `Cluster.release`."""
-        held = and_(leases.c.owner == replica, leases.c.partition.in_(sorted(partitions)))
+    async def release(self, replica: str, epochs: Mapping[int, int]) -> None:
+        """Lets go of partitions; see `Cluster.release`."""
+        these = tuple_(leases.c.partition, leases.c.epoch).in_(sorted(epochs.items()))
+        held = and_(leases.c.owner == replica, these)
         await self._run(update(leases).where(held).values(owner=None))
 
     async def leave(self, replica: str) -> None:

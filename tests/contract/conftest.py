@@ -26,26 +26,28 @@ def _in_memory(_: pytest.FixtureRequest) -> str:
     return "sqlite://"
 
 
-def _on_server(request: pytest.FixtureRequest) -> str:
+def on_server(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store on PostgreSQL."""
     url: str = request.getfixturevalue("postgres_store_url")
     return url
 
 
-def _behind_pooler(request: pytest.FixtureRequest) -> str:
+def behind_pooler(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store on PostgreSQL that a pooler leads to."""
     pooler: PgBouncer = request.getfixturevalue("pgbouncer")
     return pooler.url(request.getfixturevalue("postgres_store_url"))
 
 
 LASTING = [
     Kind("sqlite-file", _in_folder),
-    Kind("postgresql", _on_server),
+    Kind("postgresql", on_server),
 ]
 """Those that outlive the program."""
 
 KINDS = [*LASTING, Kind("sqlite-memory", _in_memory)]
 
 # Few tests ask for it: what a pooler changes lies in connections and transactions, not in what is stored.
-POOLED = Kind("postgresql-behind-pooler", _behind_pooler)
+POOLED = Kind("postgresql-behind-pooler", behind_pooler)
 
 
 class StoreFactory:
