@@ -1,13 +1,16 @@
 """The stores that must keep the contract; another database is another line in `KINDS`."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from poller.protocols import Store
 from poller.store import open_store
 from tests.pgbouncer import PgBouncer
+from tests.postgresql import in_thread
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,24 @@ class Kind:
     url: Callable[[pytest.FixtureRequest], str]
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store to be copied: migrations take longer than most tests."""
+    file = tmp_path_factory.mktemp("template") / "poller.db"
+    in_thread(_make(f"sqlite:///{file}"))
+    return file
+
+
+async def _make(url: str) -> None:
+    store = open_store(url)
+    await store.open()
+    await store.close()
+
+
 def _in_folder(request: pytest.FixtureRequest) -> str:
-    return f"sqlite:///{request.getfixturevalue('tmp_path')}/poller.db"
+    file = request.getfixturevalue("tmp_path") / "poller.db"
+    shutil.copy(request.getfixturevalue("empty_file"), file)
+    return f"sqlite:///{file}"
 
 
 def _in_memory(_: pytest.FixtureRequest) -> str:
