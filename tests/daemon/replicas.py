@@ -103,6 +103,13 @@ class Replicas:
                     return held
                 await asyncio.sleep(0.05)
 
+    async def until_shown(self, numbers: Iterable[int], tasks: Iterable[str], seconds: float = 10.0) -> None:
+        """Waits until these show ``tasks`` among them, each once: what is held is yet to be read."""
+        expected = sorted(tasks)
+        async with asyncio.timeout(seconds):
+            while sorted([name for number in numbers for name in task_series(await metrics(self[number]))]) != expected:
+                await asyncio.sleep(0.05)
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The lines with that event of all of them."""
         return [line for each in self.daemons if each.log.exists() for line in each.logged(event)]

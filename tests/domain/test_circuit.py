@@ -213,3 +213,36 @@ def test_a_refusal_never_pauses_for_longer_than_allowed(
         before, circuit = circuit, circuit.observed(seen(outcome, asked), circuit.epoch - stale, PAUSES, now)
         assert circuit.until <= max(before.until, now + max(PAUSES.auth_pause, PAUSES.max_pause))
         assert circuit.epoch - before.epoch == (circuit.refusals > before.refusals)
+
+
+# --- what other replicas tell ---
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_another_replica_met_with_pauses_until_then(phase: Phase) -> None:
+    """Whatever the phase; polls under way belong to an epoch before, and refusals in a row are counted as before."""
+    circuit = IN_PHASE[phase].told(Outcome.UNAUTHORIZED, NOW + 50)
+    assert circuit == Circuit(Phase.PAUSED, EPOCH + 1, IN_PHASE[phase].refusals, NOW + 50, Outcome.UNAUTHORIZED)
+
+
+@pytest.mark.parametrize("until", [NOW - 10, NOW + 1, NOW + 1.9])
+def test_a_pause_as_long_is_no_news(until: float) -> None:
+    """Nor is a shorter one, nor the same one told on another clock."""
+    assert IN_PHASE[Phase.PAUSED].told(Outcome.THROTTLED, until) is IN_PHASE[Phase.PAUSED]
+
+
+def test_before_its_first_answer_a_connection_tries_its_own_credentials() -> None:
+    """Those that were refused may be others'; that the provider is overloaded concerns everybody."""
+    assert Circuit().told(Outcome.UNAUTHORIZED, NOW + 50) == Circuit()
+    assert Circuit().told(Outcome.THROTTLED, NOW + 50).phase is Phase.PAUSED
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_an_answer_to_another_replica_lets_one_poll_out(phase: Phase) -> None:
+    """The reason is kept until there is an answer here; what is not paused stays as it is."""
+    before = IN_PHASE[phase]
+    after = before.relieved()
+    if phase is Phase.PAUSED:
+        assert after == replace(before, phase=Phase.PROBING)
+    else:
+        assert after is before
