@@ -301,6 +301,7 @@ class Daemon:
             clock=self._clock,
             reader=self._added_reader,
             started=self._started.wait,
+            durable=self._committer.durable,
             follow=self._roster.follow_now,
         )
 

@@ -94,7 +94,7 @@ class Replicas:
             if each.started and each.process.returncode is None:
                 await each.kill()
 
-    async def until_shared(self, numbers: Iterable[int], seconds: float = 30.0) -> list[int]:
+    async def until_shared(self, numbers: Iterable[int], seconds: float = 60.0) -> list[int]:
         """Waits until these hold all partitions among them, each its fair share."""
         async with asyncio.timeout(seconds):
             while True:

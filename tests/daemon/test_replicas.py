@@ -31,8 +31,8 @@ pytestmark = pytest.mark.e2e
 
 TASKS = int(os.environ.get("POLLER_TEST_REPLICATED_TASKS", "2000"))
 DISTURBED_SECONDS = float(os.environ.get("POLLER_TEST_REPLICATED_SECONDS", "30"))
-LEASE = 4.0
-QUICK: dict[str, Any] = {"replicas": {"lease": "4s"}, "schedule": {"initial": "1s", "max": "3s"}}
+LEASE = 6.0
+QUICK: dict[str, Any] = {"replicas": {"lease": "6s"}, "schedule": {"initial": "1s", "max": "3s"}}
 
 
 def generated(count: int, seconds: str) -> dict[str, Any]:

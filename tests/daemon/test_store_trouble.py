@@ -401,7 +401,7 @@ async def test_a_disk_that_is_full_at_times_and_kills_at_any_moment(tmp_path: Pa
     """SQLite: each task ends once, whatever was under way; a full disk may refuse the start, in words."""
     draw = random.Random(7)
     generate = {"api": "job", "count": JOBS, "prefix": "job-", "pending": ["0s", "9s"], "duration": ["1s", "40s"]}
-    with small_disk(tmp_path, "3m") as disk:
+    with small_disk(tmp_path, "6m") as disk:
         async with local_cloud(generate=generate) as (_, url):
             names = [f"job-{number}" for number in range(1, JOBS + 1)]
             config = write_config(tmp_path, url, [job(name) for name in names], store=f"sqlite:///{disk}/poller.db")
