@@ -271,7 +271,7 @@ class Daemon:
 
     def _standing(self) -> Standing:
         return Standing(
-            partitions=self._tenure.held,
+            partitions=self._tenure.held if self._tenure.is_certain() else 0,
             replicas=self._tenure.count,
             failovers=self._tenure.failovers,
             fenced=self._committer.fenced,

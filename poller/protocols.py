@@ -452,7 +452,10 @@ class Recorder(Protocol):
         ...
 
     async def durable(self) -> None:
-        """Waits until everything taken over so far would outlive the process."""
+        """Waits until everything taken over so far would outlive the process.
+
+        StoreError if some of it belongs to another replica by now.
+        """
         ...
 
     @property

@@ -156,7 +156,7 @@ class Committer:
         self._wakeup.set()
 
     async def durable(self) -> None:
-        """Waits until everything taken over so far is committed."""
+        """Waits until everything taken over so far is committed. StoreError if some of it was another replica's."""
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(committed)
         self._wakeup.set()
@@ -230,7 +230,7 @@ class Committer:
         self._under_way = _Collected()
         self.trouble.end("commit")
         self._untold += len(taken.transitions)
-        _release(waiting)
+        _release(waiting, None if not lost else StoreError("another replica holds by now what was to be stored"))
         if lost:
             self._note_fenced(sum(partition_of(name) in lost for name in taken.tasks))
         # What was lost since is told by who holds it now: it has read that nobody did.
@@ -282,10 +282,14 @@ def _flipped(
     return {key: flag for key, flag in (older | newer).items() if (key in older) != (key in newer)}
 
 
-def _release(waiting: Sequence[asyncio.Future[None]]) -> None:
+def _release(waiting: Sequence[asyncio.Future[None]], error: StoreError | None = None) -> None:
     for committed in waiting:
-        if not committed.done():
+        if committed.done():
+            continue
+        if error is None:
             committed.set_result(None)
+        else:
+            committed.set_exception(error)
 
 
 def _changes(tasks: Mapping[str, Task], transitions: Sequence[Transition]) -> list[Change]:

@@ -5,6 +5,7 @@ follows that. Implements `poller.runtime.membership.Holder`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -76,7 +77,7 @@ class Roster:
     async def hand_over(self, partitions: Collection[int]) -> None:
         """Stops watching what is in ``partitions``, and makes durable what is known of it, as far as that can be."""
         self._committer.flush(self._withdraw(partitions))
-        with anyio.move_on_after(_HAND_OVER):
+        with anyio.move_on_after(_HAND_OVER), suppress(StoreError):
             # Twice: what is told after the first commit is marked by the second.
             await self._committer.durable()
             await self._committer.durable()

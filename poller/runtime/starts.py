@@ -123,6 +123,8 @@ class Starts:
         except TimeoutError:
             self._scheduler.forget_run(watch)
             raise StoreError("the store cannot be written: nothing was started; see the log") from None
+        if watch.gone:
+            raise StoreError(f"{watch.task.entry.name}: another replica has taken it over: nothing was started")
 
     async def _shared(self, watch: Watch, entry: Entry, job: Job) -> Started:
         """The start of ``job`` that is under way, else one begun now."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange
 from poller.domain.lifecycle import Step, advance, begin
 from poller.domain.shares import partition_of
@@ -113,6 +114,20 @@ async def test_what_the_store_fences_is_not_told() -> None:
     await desk.run(5)
     assert desk.told() == ["b"]
     assert (desk.committer.fenced, desk.committer.unemitted) == (1, 0)
+
+
+async def test_whoever_waits_for_what_the_store_fences_is_told() -> None:
+    """It must not be taken for durable; who waits afterwards is not concerned."""
+    desk = Desk("a", "b")
+    desk.store.epochs[partition_of("a")] = 2
+    committing = asyncio.create_task(desk.committer.run())
+    desk.end("a")
+    with pytest.raises(StoreError, match="another replica"):
+        await desk.committer.durable()
+    desk.end("b")
+    await desk.committer.durable()
+    desk.committer.stop()
+    await committing
 
 
 @pytest.mark.parametrize("regained", [-1, 3])
