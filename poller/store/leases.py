@@ -138,7 +138,8 @@ class SqlCluster:
             connections.c.prober.is_(None),
             connections.c.prober == replica,
             connections.c.probing_until < _NOW,
-            ~exists().where(replicas.c.id == connections.c.prober),
+            # Not EXISTS, which would bring connections of its own here: nothing is correlated with an ON CONFLICT.
+            connections.c.prober.not_in(select(replicas.c.id)),
         )
         row = self._insert(connections).values(provider=provider, **mine)
         return bool(
@@ -161,7 +162,11 @@ class SqlCluster:
 
 
 def _taking(replica: str, count: int) -> Any:
-    free = select(leases.c.partition).where(_IS_FREE).order_by(leases.c.partition).limit(count)
+    # Twice the same row: locked, as it is by then, it must be the one that was seen to be free. Its owner may have
+    # joined since, and would not be found among those alive.
+    seen = leases.alias("seen")
+    same = and_(seen.c.partition == leases.c.partition, seen.c.epoch == leases.c.epoch)
+    free = select(leases.c.partition).join(seen, same).where(_IS_FREE).order_by(leases.c.partition).limit(count)
     chosen = free.with_for_update(skip_locked=True, of=leases)
     taking = update(leases).where(leases.c.partition.in_(chosen)).values(owner=replica, epoch=leases.c.epoch + 1)
     return taking.returning(leases.c.partition, leases.c.epoch)

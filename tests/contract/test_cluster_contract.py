@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import and_, text
 
 from poller.domain.errors import StoreError
 from poller.domain.family import Run
@@ -18,6 +18,7 @@ from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.protocols import Batch, Change, Cluster, FinishedRun, Pulse, Refusal
 from poller.store import SqlStore, open_store
+from poller.store import leases as store_leases
 from poller.store.postgresql import PostgresqlDatabase
 from tests.contract.conftest import behind_pooler, on_server
 from tests.model.cluster import MemoryCluster
@@ -38,23 +39,33 @@ class Ground:
     written: Callable[[], Awaitable[set[str]]]
 
 
-@pytest.fixture(params=["memory", "postgresql", "postgresql-behind-pooler"])
-async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
-    """An empty cluster of every kind."""
-    if request.param == "memory":
+KINDS = {"memory": None, "postgresql": on_server, "postgresql-behind-pooler": behind_pooler}
+
+
+@pytest.fixture(params=KINDS)
+async def grounds(request: pytest.FixtureRequest) -> AsyncIterator[Sequence[Ground]]:
+    """An empty cluster of every kind, as several replicas see it; each has a store of its own."""
+    url = KINDS[request.param]
+    if url is None:
         memory = MemoryCluster(time.monotonic)
 
         async def names() -> set[str]:
             return set(memory.written)
 
-        yield Ground(memory, memory.commit, names)
+        yield [Ground(memory, memory.commit, names)] * 4
         return
-    store = open_store((on_server if request.param == "postgresql" else behind_pooler)(request))
-    await store.open()
-    try:
-        yield _on(store)
-    finally:
-        await store.close()
+    async with AsyncExitStack() as stack:
+        stores = [open_store(url(request)) for _ in range(4)]
+        for store in stores:
+            await store.open()
+            stack.push_async_callback(store.close)
+        yield [_on(store) for store in stores]
+
+
+@pytest.fixture
+def ground(grounds: Sequence[Ground]) -> Ground:
+    """An empty cluster of every kind, and the store beside it."""
+    return grounds[0]
 
 
 @pytest.fixture
@@ -126,11 +137,11 @@ async def test_nobody_is_buried_before_its_time_is_over(cluster: Cluster) -> Non
     assert await cluster.look("a") is not None
 
 
-async def test_the_dead_are_buried_once(cluster: Cluster) -> None:
+async def test_the_dead_are_buried_once(grounds: Sequence[Ground], cluster: Cluster) -> None:
     """Of many that try at once exactly one did it; the dead sees that it is, even when it gives a sign of life."""
     await cluster.join("a", SHORT)
     await over()
-    buried = await asyncio.gather(*(cluster.bury("a") for _ in range(4)))
+    buried = await asyncio.gather(*(each.cluster.bury("a") for each in grounds))
     assert sorted(buried) == [False, False, False, True]
     assert await cluster.look("a", LONG) is None
     assert await cluster.take("a", 1) == {}
@@ -148,18 +159,18 @@ async def test_who_is_late_but_not_buried_lives_on(cluster: Cluster) -> None:
     assert await cluster.held("a") == taken
 
 
-async def test_many_that_take_at_once_take_different_partitions(cluster: Cluster) -> None:
+async def test_many_that_take_at_once_take_different_partitions(grounds: Sequence[Ground], cluster: Cluster) -> None:
     """And in the end everything is held once, nobody holding more than it asked for."""
-    names = [f"replica-{number}" for number in range(4)]
-    for name in names:
+    replicas = {f"replica-{number}": each.cluster for number, each in enumerate(grounds)}
+    for name in replicas:
         await cluster.join(name, LONG)
     for _ in range(20):
-        await asyncio.gather(*(cluster.take(name, 90) for name in names))
+        await asyncio.gather(*(own.take(name, 90) for name, own in replicas.items()))
         look = await cluster.look("replica-0")
         assert look is not None
         if not look.free:
             break
-    held = [await cluster.held(name) for name in names]
+    held = [await cluster.held(name) for name in replicas]
     assert sorted(number for each in held for number in each) == list(range(PARTITIONS))
 
 
@@ -278,12 +289,14 @@ async def test_an_answer_ends_the_pause_for_all(cluster: Cluster) -> None:
     assert (await refusals(cluster)).keys() == {"search", "studio"}
 
 
-async def test_one_at_a_time_may_probe(cluster: Cluster) -> None:
+async def test_one_at_a_time_may_probe(grounds: Sequence[Ground], cluster: Cluster) -> None:
     """Of many that ask at once one; it may ask again, others after it has let them, each provider for itself."""
     names = ["a", "b", "c"]
     for name in names:
         await cluster.join(name, LONG)
-    allowed = await asyncio.gather(*(cluster.probe("search", name, LONG) for name in names))
+    allowed = await asyncio.gather(
+        *(each.cluster.probe("search", name, LONG) for name, each in zip(names, grounds, strict=False))
+    )
     assert sorted(allowed) == [False, False, True]
     prober = names[allowed.index(True)]
     other = next(name for name in names if name != prober)
@@ -305,10 +318,11 @@ async def test_a_probe_runs_out(cluster: Cluster) -> None:
 
 
 async def test_who_left_keeps_nobody_from_probing(cluster: Cluster) -> None:
-    """Nor who died."""
+    """Nor who died; whoever probes another provider has nothing to do with it."""
     for name in "ab":
         await cluster.join(name, LONG)
     assert await cluster.probe("search", "a", LONG)
+    assert await cluster.probe("studio", "b", LONG)
     await cluster.leave("a")
     assert await cluster.probe("search", "b", LONG)
 
@@ -388,6 +402,26 @@ async def test_what_ticks_in_a_lost_partition_is_not_written(store: SqlStore) ->
     assert await store.untold() == []
     assert not await store.commit(Batch(T0 + 6, [change], [pulse], runs=[run], epochs=epochs))
     assert await store.runs(["task"]) == {"task": [run.run]}
+
+
+async def test_whoever_is_slow_to_choose_takes_nothing_from_who_is_quicker(
+    store: SqlStore, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even from one that had not joined when the slow one looked what is free."""
+    other = open_store(postgres_store_url)
+    await other.open()
+    slow, quick = _on(store).cluster, _on(other).cluster
+    await slow.join("slow", LONG)
+    with monkeypatch.context() as patched:
+        free = and_(store_leases._IS_FREE, text("(SELECT pg_sleep(2)) IS NOT NULL"))
+        patched.setattr(store_leases, "_IS_FREE", free)
+        choosing = asyncio.create_task(slow.take("slow", PARTITIONS))
+        await asyncio.sleep(0.5)
+    await quick.join("quick", LONG)
+    taken = await quick.take("quick", PARTITIONS)
+    assert not (await choosing).keys() & taken.keys()
+    assert await quick.held("quick") == taken
+    await other.close()
 
 
 @pytest.mark.timeout(60)

@@ -62,6 +62,7 @@ class House:
 
     def __init__(self) -> None:
         self.watched: set[int] = set()
+        self.held: list[set[int]] = []
         self.dropped: set[int] = set()
         self.handed_over: list[set[int]] = []
         self.revision = 0
@@ -72,6 +73,7 @@ class House:
     def hold(self, partitions: Collection[int]) -> None:
         assert not self.watched & set(partitions)
         self.watched.update(partitions)
+        self.held.append(set(partitions))
 
     async def hand_over(self, partitions: Collection[int]) -> None:
         self.watched.difference_update(partitions)
@@ -292,6 +294,7 @@ async def test_what_is_let_go_of_is_let_go_of_in_the_end(how: str, one: Replica,
     await asyncio.sleep(3)
     assert len(one.house.watched) == PARTITIONS // 2
     assert len(one.house.dropped) == 0
+    assert one.house.held == [EVERYTHING]
     getattr(one.way, how).clear()
     await asyncio.sleep(2)
     assert two.house.watched == EVERYTHING - one.house.watched
@@ -493,7 +496,9 @@ async def test_each_probe_that_came_back_is_said(one: Replica, database: MemoryC
         assert await one.member.may_probe(provider, 600)
     one.way.wait["probed"] = 0.5
     one.member.probed("b")
-    await asyncio.sleep(0.6)
+    one.way.calls.clear()
+    while not one.way.calls["probed"]:
+        await asyncio.sleep(0.01)
     one.member.probed("a")
     await asyncio.sleep(3)
     assert await database.probe("a", "two", 600)
