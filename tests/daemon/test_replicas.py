@@ -30,7 +30,7 @@ from tests.postgresql import PostgresServer
 pytestmark = pytest.mark.e2e
 
 TASKS = int(os.environ.get("POLLER_TEST_REPLICATED_TASKS", "2000"))
-DISTURBED_SECONDS = float(os.environ.get("POLLER_TEST_REPLICATED_SECONDS", "30"))
+DISTURBED_SECONDS = float(os.environ.get("POLLER_TEST_REPLICATED_SECONDS", "20"))
 LEASE = 6.0
 QUICK: dict[str, Any] = {"replicas": {"lease": "6s"}, "schedule": {"initial": "1s", "max": "3s"}}
 
