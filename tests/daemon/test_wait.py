@@ -65,12 +65,12 @@ async def test_ctrl_c_ends_the_waiting_alone(tmp_path: Path) -> None:
 
 async def test_a_daemons_tasks_are_waited_for_while_it_restarts(tmp_path: Path) -> None:
     """That nobody answers for a while is no end of any task; it is told once. Nobody asks the provider beside it."""
-    tasks = [scripted("later", duration="4s"), *TASKS]
+    tasks = [scripted("later", duration="12s"), *TASKS]
     async with local_cloud(tasks=tasks) as (_, url):
         async with daemon(write_config(tmp_path, url, [job("later"), job("short"), job("bad")])) as running:
             waiting = asyncio.ensure_future(poller("wait", "later", "short", "--url", running.url))
             await running.until_logged("task.transition")
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(6.0)
             await running.kill()
             await asyncio.sleep(1.5)
             await running.start()
