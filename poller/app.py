@@ -335,7 +335,10 @@ class Daemon:
         """Starts the job behind a task; what there is to tell whoever asked."""
         watch = self.scheduler.find(name)
         if watch is None and await self._store.task(name) is not None:
-            raise UnstartableError(f"{name}: another replica polls this task: ask that one to start its job")
+            raise UnstartableError(
+                f"{name}: is not polled here, but by another replica, or by none whose config knows its provider: "
+                "ask the one that polls it to start its job"
+            )
         if watch is not None:
             # A next run may be this operation's first.
             self._metrics.expect((), [(watch.task.entry.provider, watch.task.entry.operation)])

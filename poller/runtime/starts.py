@@ -123,6 +123,10 @@ class Starts:
         except TimeoutError:
             self._scheduler.forget_run(watch)
             raise StoreError("the store cannot be written: nothing was started; see the log") from None
+        except StoreError as error:
+            if not watch.gone:
+                self._scheduler.forget_run(watch)
+            raise StoreError(f"{watch.task.entry.name}: nothing was started: {error}") from error
         if watch.gone:
             raise StoreError(f"{watch.task.entry.name}: another replica has taken it over: nothing was started")
 

@@ -1,7 +1,7 @@
 """Jobs are started once, and what was started is watched, whatever goes wrong on the way."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,11 @@ import pytest
 
 from poller.domain.errors import NoSuchTaskError, StartError, StoppingError, StoreError, UnstartableError
 from poller.domain.observation import Observation, Outcome, Run
+from poller.domain.shares import partition_of
 from poller.domain.starting import LOOK_DELAYS, Job
 from poller.domain.state import State
 from poller.domain.task import Entry, Status
+from poller.protocols import Batch
 from poller.runtime.starts import Start, Starts
 from tests.runtime.doubles import (
     RUNNING,
@@ -355,6 +357,22 @@ async def test_nothing_is_sent_while_nothing_can_be_stored() -> None:
         site.house.store.failing = True
     (error,) = site.came
     assert isinstance(error, StoreError)
+    assert (site.requests, site.status.awaited_since) == ([], None)
+
+
+async def test_nothing_is_sent_when_what_was_stored_may_be_anothers() -> None:
+    """The store drops something because another replica holds it: whose it was is not sure, and nothing is awaited."""
+
+    class Fencing(MemoryStore):
+        async def commit(self, batch: Batch) -> Collection[int]:
+            await super().commit(batch)
+            return {partition_of("elsewhere")} if batch.at >= START + 5.0 else ()
+
+    site = Site(always(OLD_END), [shows("1e")], store=Fencing())
+    await site.live()
+    (error,) = site.came
+    assert isinstance(error, StoreError)
+    assert "nothing was started" in str(error)
     assert (site.requests, site.status.awaited_since) == ([], None)
 
 
