@@ -179,7 +179,20 @@ class TransitionPage:
     next_cursor: str | None
 
 
-class Store(Protocol):
+class History(Protocol):
+    """What is remembered of the past. Raises StoreError."""
+
+    async def transitions(
+        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+    ) -> TransitionPage:
+        """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
+
+        ValueError for a cursor that this store did not give out.
+        """
+        ...
+
+
+class Store(History, Protocol):
     """What is durable. Every method may raise `poller.domain.errors.StoreError`.
 
     A store belongs to one daemon at a time (SQLite), or shares its tasks out among several; either way what is
@@ -263,15 +276,6 @@ class Store(Protocol):
         """Forgets told transitions, finished runs, and tasks no longer watched, from before ``before``.
 
         Gives back how many rows that were. What is still watched keeps its state, however old.
-        """
-        ...
-
-    async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
-    ) -> TransitionPage:
-        """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
-
-        ValueError for a cursor that this store did not give out.
         """
         ...
 
@@ -367,15 +371,6 @@ class Tenure(Protocol):
         """The partitions held, with the epoch of each; None where there is nobody to share with."""
         ...
 
-    @property
-    def store_answers(self) -> bool:
-        """Whether the store could be asked the last time."""
-        ...
-
-    def may_poll(self) -> bool:
-        """Whether polls may go out: not while it is in doubt what is held, unless the store cannot be asked."""
-        ...
-
     def is_certain(self) -> bool:
         """Whether nobody else can hold what is held here: only then it is told and shown."""
         ...
@@ -390,7 +385,7 @@ class Neighbours(Protocol):
         ...
 
     def may_poll(self) -> bool:
-        """Whether polls may go out."""
+        """Whether polls may go out: not while it is in doubt what is held, unless the store cannot be asked."""
         ...
 
     async def may_probe(self, provider: str, seconds: float) -> bool:

@@ -46,9 +46,8 @@ class _Collected:
     def flip(self, change: FlagChange) -> None:
         """Takes over that a flag rose or cleared; one that does both before it is told is none to be told."""
         key = (change.task, change.flag)
-        if key in self.flags:
-            del self.flags[key]
-        else:
+        waiting = self.flags.pop(key, None)
+        if waiting is None or waiting.raised == change.raised:
             self.flags[key] = change
 
     def without(self, is_lost: Callable[[str], bool]) -> "_Collected":
@@ -66,14 +65,17 @@ class _Collected:
 
     def followed_by(self, newer: "_Collected") -> "_Collected":
         """Both as one. Pulses are left: there will be others."""
-        return _Collected(
+        both = _Collected(
             tasks=self.tasks | newer.tasks,
             transitions=self.transitions + newer.transitions,
-            flags=_flipped(self.flags, newer.flags),
+            flags=dict(self.flags),
             runs=self.runs + newer.runs,
             pulses=newer.pulses,
             told=self.told + newer.told,
         )
+        for change in newer.flags.values():
+            both.flip(change)
+        return both
 
 
 class Committer:
@@ -124,8 +126,8 @@ class Committer:
 
     @property
     def works(self) -> bool:
-        """Whether the store could be asked, and took what was to be committed, the last time."""
-        return self._tenure.store_answers and not self.trouble
+        """Whether nobody has trouble with the store."""
+        return not self.trouble
 
     def is_full(self) -> bool:
         """Whether so much waits to be committed that nothing more should be found out; told when it begins and ends."""
@@ -274,12 +276,6 @@ class Committer:
     def _note_fenced(self, changes: int) -> None:
         self.fenced += 1
         self._logger.warning("commit.fenced", changes=changes)
-
-
-def _flipped(
-    older: dict[tuple[str, Flag], FlagChange], newer: dict[tuple[str, Flag], FlagChange]
-) -> dict[tuple[str, Flag], FlagChange]:
-    return {key: flag for key, flag in (older | newer).items() if (key in older) != (key in newer)}
 
 
 def _release(waiting: Sequence[asyncio.Future[None]], error: StoreError | None = None) -> None:

@@ -27,6 +27,8 @@ _TICK = 5e-4
 """Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
 _DOUBT = 0.2
 """Seconds between looks at whether other replicas leave the connection to this one."""
+_SLACK = 1.0
+"""Seconds that a poll may take beyond its timeout before another replica may probe."""
 _CREDENTIALS_CHECK = 1.0
 """Seconds between looks at the credentials while a connection pauses on their account."""
 
@@ -251,7 +253,7 @@ class Lane:
         """Whether the next poll may go out as far as other replicas are concerned; asking them may take a moment."""
         if self._circuit.phase is not Phase.PROBING:
             return True
-        if not await self._neighbours.may_probe(self.provider, self._limits.timeout + _CREDENTIALS_CHECK):
+        if not await self._neighbours.may_probe(self.provider, self._limits.timeout + _SLACK):
             return False
         self._probing = True
         if self._wait() == 0:

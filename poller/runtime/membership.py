@@ -60,7 +60,6 @@ class Sole:
     count = 1
     held = PARTITIONS
     failovers = 0
-    store_answers = True
 
     def may_poll(self) -> bool:
         """Always."""
@@ -137,7 +136,7 @@ class Membership:
         return len(self.epochs)
 
     def may_poll(self) -> bool:
-        """Whether polls may go out; see `Tenure.may_poll`."""
+        """Whether polls may go out; see `Neighbours.may_poll`."""
         return not self.store_answers or self._clock() < self._until
 
     def is_certain(self) -> bool:

@@ -19,7 +19,7 @@ from poller.domain.errors import NoSuchTaskError
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Subtasks
 from poller.domain.prospect import ExpectedEnd
-from poller.protocols import Census, PollRecord, Store, WatchedTask, Watching
+from poller.protocols import Census, History, PollRecord, WatchedTask, Watching
 from poller.web.selection import BadQueryError, parse_page, parse_selection
 from poller.web.told import run_json, transition_json
 
@@ -32,11 +32,11 @@ _HISTORY, _RUNS, _POLLS = _PARTS = "/transitions", "/runs", "/polls"
 class Api:
     """Answers from what is watched, here and elsewhere, and from the store; below ``prefix``, which ends in no /."""
 
-    def __init__(self, census: Census, watching: Watching, store: Store, prefix: str = "") -> None:
+    def __init__(self, census: Census, watching: Watching, history: History, prefix: str = "") -> None:
         self._tasks = f"{prefix}{TASKS}/"
         self._census = census
         self._watching = watching
-        self._store = store
+        self._past = history
 
     def routes(self) -> list[web.RouteDef]:
         """Every path of the API, without the prefix."""
@@ -86,7 +86,7 @@ class Api:
     async def _page(self, request: web.Request, name: str | None, runs: bool = False) -> tuple[web.Response, bool]:
         limit, cursor = parse_page(request.query)
         try:
-            page = await self._store.transitions(name, limit, cursor, ends=runs)
+            page = await self._past.transitions(name, limit, cursor, ends=runs)
         except ValueError as error:
             raise BadQueryError("cursor", str(error)) from error
         listed = [(run_json if runs else transition_json)(transition) for transition in page.transitions]

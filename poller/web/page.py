@@ -6,7 +6,7 @@ It loads itself anew only when asked to (``?refresh=10``): a page that moves und
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from multidict import MultiMapping
 from poller.domain.moments import rfc3339
 from poller.domain.state import Flag, State
 from poller.protocols import Census, Clock, WatchedTask, Watching
-from poller.web.selection import Selection, parse_selection
+from poller.web.selection import Selection, in_turns, parse_selection
 from poller.web.view import Counts, line, link, row, tiles
 
 ROWS = 200
@@ -64,11 +64,11 @@ class StatusPage:
         """Answers a request for the page; BadQueryError for filters that mean nothing."""
         query = request.query
         selection = parse_selection(query, ROWS)
-        counts, tasks = Counts(), []
+        counts, tasks = Counts(), list[WatchedTask]()
         async for part in self._census.slices():
-            tasks.append(part)
+            tasks.extend(part)
             counts.add(watched.task for watched in part)
-        picked, cursor = await selection.pick(_again(tasks))
+        picked, cursor = await selection.pick(in_turns(tasks))
         now = self._clock.now()
         chunks = self._template.generate(
             now=rfc3339(now),
@@ -96,12 +96,6 @@ class StatusPage:
             "providers": sorted(counts.providers),
             "endpoints": ENDPOINTS,
         }
-
-
-async def _again(slices: Iterable[Sequence[WatchedTask]]) -> AsyncIterator[Sequence[WatchedTask]]:
-    for part in slices:
-        yield part
-        await asyncio.sleep(0)
 
 
 async def _rendered(chunks: Iterator[str]) -> str:

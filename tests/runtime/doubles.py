@@ -18,13 +18,14 @@ from poller.domain.observation import Observation, Outcome
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
-from poller.protocols import Added, Batch, Emitter, FinishedRun, Roll, Saved, Stored, TransitionPage
+from poller.protocols import Added, Batch, Emitter, FinishedRun, Roll, Saved, Stored, Tenure, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane, Reporter
 from poller.runtime.limits import Limits
+from poller.runtime.membership import SOLE
 from poller.runtime.scheduler import Scheduler
 
 START = 1_800_000_000.0
@@ -206,6 +207,28 @@ class Listener:
     def polled(self, entry: Entry, seen: Observation, duration: float, lag: float) -> None:
         self.outcomes[seen.outcome] += 1
         self.lags.append(lag)
+
+
+class Desk:
+    """A committer with a store that can fail, and a listener that sees what was stored when it is told."""
+
+    def __init__(self, store: MemoryStore, tenure: Tenure = SOLE) -> None:
+        self.listener, self.logs = Listener(), structlog.testing.LogCapture()
+        logger = structlog.wrap_logger(
+            None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0)
+        )
+        self.committer = Committer(store, [self.listener], clock(), logger, tenure)
+
+    async def run(self, seconds: float) -> None:
+        """Commits for so long on the virtual clock, then stops as a daemon does."""
+        committing = asyncio.create_task(self.committer.run())
+        await asyncio.sleep(seconds)
+        self.committer.stop()
+        await committing
+
+    def events(self) -> list[str]:
+        """What was logged."""
+        return [line["event"] for line in self.logs.entries]
 
 
 @dataclass

@@ -13,20 +13,18 @@ from poller.domain.lifecycle import Step, advance, begin
 from poller.domain.task import Task
 from poller.protocols import FinishedRun
 from poller.runtime.committer import Committer
+from tests.runtime import doubles
 from tests.runtime.doubles import RUNNING, START, SUCCEEDED, Listener, MemoryStore, clock, entry
 
 pytestmark = pytest.mark.looptime
 
 
-class Desk:
-    """A committer with a store that can fail and a listener that sees what was stored when it is told."""
+class Desk(doubles.Desk):
+    """A committer that is the only one."""
 
     def __init__(self) -> None:
-        self.store, self.listener, self.logs = MemoryStore(), Listener(), structlog.testing.LogCapture()
-        logger = structlog.wrap_logger(
-            None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0)
-        )
-        self.committer = Committer(self.store, [self.listener], clock(), logger)
+        self.store = MemoryStore()
+        super().__init__(self.store)
 
     def move(self, task: Task, *observations: object) -> Task:
         """Submits what the observations make of ``task``."""
@@ -35,15 +33,6 @@ class Desk:
             self.committer.submit(step)
             task = step.task
         return task
-
-    async def run(self, seconds: float) -> None:
-        committing = asyncio.create_task(self.committer.run())
-        await asyncio.sleep(seconds)
-        self.committer.stop()
-        await committing
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.logs.entries]
 
 
 async def test_told_after_the_commit_and_marked() -> None:

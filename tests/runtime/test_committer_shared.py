@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from poller.domain.errors import StoreError
 from poller.domain.events import FlagChange
@@ -13,8 +12,8 @@ from poller.domain.lifecycle import Step, advance, begin
 from poller.domain.shares import partition_of
 from poller.domain.state import Flag, State
 from poller.protocols import Batch
-from poller.runtime.committer import Committer
-from tests.runtime.doubles import START, SUCCEEDED, Listener, MemoryStore, clock, entry
+from tests.runtime import doubles
+from tests.runtime.doubles import START, SUCCEEDED, MemoryStore, entry
 
 pytestmark = pytest.mark.looptime
 
@@ -25,10 +24,6 @@ class Holding:
     def __init__(self, *names: str) -> None:
         self.epochs: dict[int, int] = {partition_of(name): 1 for name in names}
         self.certain = True
-        self.store_answers = True
-
-    def may_poll(self) -> bool:
-        return True
 
     def is_certain(self) -> bool:
         return self.certain
@@ -54,30 +49,17 @@ class SharedStore(MemoryStore):
         return {partition_of(change.task.entry.name) for change in batch.changes}
 
 
-class Desk:
+class Desk(doubles.Desk):
     """A committer that holds the partitions of some tasks, on a store that others may write to."""
 
     def __init__(self, *names: str) -> None:
-        self.store, self.listener, self.logs = SharedStore(), Listener(), structlog.testing.LogCapture()
-        logger = structlog.wrap_logger(
-            None, processors=[self.logs], wrapper_class=structlog.make_filtering_bound_logger(0)
-        )
-        self.tenure = Holding(*names)
-        self.committer = Committer(self.store, [self.listener], clock(), logger, self.tenure)
+        self.store, self.tenure = SharedStore(), Holding(*names)
+        super().__init__(self.store, self.tenure)
 
     def end(self, *names: str) -> None:
         """Submits that these tasks have ended."""
         for name in names:
             self.committer.submit(advance(begin(entry(name), START), SUCCEEDED, START))
-
-    async def run(self, seconds: float) -> None:
-        committing = asyncio.create_task(self.committer.run())
-        await asyncio.sleep(seconds)
-        self.committer.stop()
-        await committing
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.logs.entries]
 
     def stored(self) -> list[str]:
         return [transition.task for transition in self.store.stored]
@@ -213,6 +195,15 @@ async def test_a_flag_that_rises_and_clears_before_it_is_told_is_none() -> None:
     desk.committer.stop()
     await committing
     assert [(change.task, change.raised) for change in desk.listener.flags] == [("b", True)]
+
+
+async def test_a_flag_that_rises_once_more_is_told() -> None:
+    """The task was begun anew meanwhile: that it had risen before is no reason to keep silent."""
+    desk = Desk("a")
+    for _ in range(2):
+        desk.committer.submit(flipped("a", raised=True))
+    await desk.run(5)
+    assert [(change.task, change.raised) for change in desk.listener.flags] == [("a", True)]
 
 
 async def test_flags_of_what_was_lost_are_not_told() -> None:

@@ -520,7 +520,6 @@ async def test_without_the_store_every_replica_probes(one: Replica) -> None:
 async def test_who_is_alone_shares_with_nobody() -> None:
     """It holds everything, is certain, and has nobody to tell."""
     assert (SOLE.epochs, SOLE.count, SOLE.held, SOLE.failovers) == (None, 1, PARTITIONS, 0)
-    assert SOLE.store_answers
     assert SOLE.may_poll()
     assert SOLE.is_certain()
     assert await SOLE.may_probe("search", 60)

@@ -1,7 +1,7 @@
 """A store of made-up transitions, a watchlist that forgets, and the app around them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,9 @@ from poller.config.watchlist import AddedReader, EntryReader
 from poller.config.wording import Mistake
 from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
 from poller.domain.events import Transition
-from poller.domain.family import Run
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, Batch, Roll, Stored, TransitionPage, WatchedTask
+from poller.protocols import Added, TransitionPage, WatchedTask
 from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.login import Login
@@ -37,49 +36,11 @@ def moved(task: str, number: int, target: State = State.SUCCEEDED) -> Transition
 
 
 @dataclass
-class FakeStore:
+class FakeHistory:
     """Cursors are how many were given out already."""
 
     kept: list[Transition] = field(default_factory=list)
     broken: bool = False
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def watch(self, entries: Sequence[Entry], now: float) -> None: ...
-
-    async def add(self, entries: Sequence[Entry], now: float) -> Added:
-        return Added(len(entries))
-
-    async def remove(self, name: str, now: float) -> bool:
-        return False
-
-    async def rearm(self, name: str, now: float) -> None: ...
-
-    async def expire(self, now: float) -> int:
-        return 0
-
-    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
-        return Roll(since, ())
-
-    async def page(self, after: str, limit: int) -> Sequence[Stored]:
-        return ()
-
-    async def task(self, name: str) -> Stored | None:
-        return None
-
-    async def commit(self, batch: Batch) -> Collection[int]:
-        return ()
-
-    async def runs(self, families: Collection[str]) -> Mapping[str, Sequence[Run]]:
-        return {}
-
-    async def prune(self, before: float) -> int:
-        return 0
-
-    async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
-        return ()
 
     async def transitions(
         self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
@@ -189,7 +150,7 @@ class World:
     """What the app is built from, and what it logged."""
 
     watching: FakeWatching = field(default_factory=FakeWatching)
-    store: FakeStore = field(default_factory=FakeStore)
+    store: FakeHistory = field(default_factory=FakeHistory)
     watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
