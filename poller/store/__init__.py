@@ -1,4 +1,4 @@
-"""What is durable: one `Store` for every SQL database, SQLite for now."""
+"""What is durable: one `Store` for every SQL database: SQLite and PostgreSQL."""
 
 from poller.store.sql import SqlStore, open_store
 

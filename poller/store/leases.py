@@ -7,7 +7,7 @@ the leases it relies on and compares epochs in its own transaction.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import Insert
@@ -17,8 +17,6 @@ from poller.domain.observation import Outcome
 from poller.domain.shares import partition_of
 from poller.protocols import Batch, Look, Refusal
 from poller.store.schema import connections, leases, replicas, watchlist
-
-T = TypeVar("T")
 
 _NOW = cast(extract("epoch", func.clock_timestamp()), Double)
 
@@ -39,9 +37,6 @@ _REFUSALS = select(
     connections.c.paused_by,
     (connections.c.paused_until - _NOW).label("left"),
 ).where(connections.c.paused_until > _NOW)
-
-Transaction = Callable[[Callable[[AsyncConnection], Awaitable[T]]], Awaitable[T]]
-"""Does what it is given in one transaction, all or nothing."""
 
 
 class SqlCluster:

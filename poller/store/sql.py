@@ -22,7 +22,6 @@ from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    suppress,
 )
 from functools import partial
 from itertools import islice
@@ -154,11 +153,13 @@ class SqlStore:
     async def watch(self, entries: Sequence[Entry], now: float) -> None:
         """Makes ``entries`` the watchlist; see `Store.watch`. Only rows that are new or differ are written."""
         # With a long watchlist another replica may be at this for a minute, and this one has all the time.
-        for _ in range(_LONGEST_TURNS):
-            with suppress(StoreBusyError):
+        for left in reversed(range(_LONGEST_TURNS)):
+            try:
                 await self._write(partial(self._watch, Comparison(entries, now), now))
                 return
-        await self._write(partial(self._watch, Comparison(entries, now), now))
+            except StoreBusyError:
+                if not left:
+                    raise
 
     async def add(self, entries: Sequence[Entry], now: float) -> Added:
         """Adds ``entries`` to the watchlist, all or none; see `Store.add`."""
@@ -257,13 +258,9 @@ class SqlStore:
         """The revision of its schema; None for a store that is not there yet. Takes no hold of the store."""
         if not self._database.exists:
             return None
-        engine = self._database.engine()
         with self._errors():
-            try:
-                async with engine.execution_options(only_reads=True).connect() as connection:
-                    return await connection.run_sync(revision_of)
-            finally:
-                await engine.dispose()
+            async with self._apart() as engine, engine.connect() as connection:
+                return await connection.run_sync(revision_of)
 
     async def migrate(self) -> str | None:
         """Brings its schema up to date, as `open` does; the revision that it was at, None for a new store."""
@@ -288,6 +285,12 @@ class SqlStore:
         if revision is None:
             yield None
             return
+        async with self._apart() as engine:
+            yield engine
+
+    @asynccontextmanager
+    async def _apart(self) -> AsyncIterator[AsyncEngine]:
+        """An engine of its own, that only reads."""
         engine = self._database.engine()
         try:
             yield engine.execution_options(only_reads=True)
