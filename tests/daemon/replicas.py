@@ -3,10 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,25 @@ class Cloud:
     url: str
     asked: list[tuple[float, int, str]] = field(default_factory=list)
     """Monotonic time, number of the replica, name of the job."""
+    under_way: int = 0
+    most_at_once: int = 0
 
-    def pollers(self) -> dict[str, list[tuple[float, int]]]:
-        """Who asked for each job, oldest first."""
-        found: dict[str, list[tuple[float, int]]] = {}
-        for at, replica, job in sorted(self.asked):
-            found.setdefault(job, []).append((at, replica))
-        return found
+    def polled_by_several(self, begin: float, end: float) -> list[str]:
+        """The jobs that more than one replica asked for between these moments."""
+        found: dict[str, set[int]] = {}
+        for at, replica, job in self.asked:
+            if begin <= at <= end:
+                found.setdefault(job, set()).add(replica)
+        return [job for job, replicas in found.items() if len(replicas) > 1]
 
-    def hand_overs(self) -> Iterator[tuple[str, float, int, int]]:
-        """Every time that a job was asked for by another replica than before: job, time, before, after."""
-        for job, polls in self.pollers().items():
-            runs = [(replica, next(iter(polls))[0]) for replica, polls in groupby(polls, key=lambda poll: poll[1])]
-            for (before, _), (after, at) in pairwise(runs):
-                yield job, at, before, after
+    def polls(self, begin: float, end: float) -> int:
+        """How many polls came between these moments."""
+        return sum(begin <= at <= end for at, _, _ in self.asked)
+
+    @property
+    def jobs(self) -> set[str]:
+        """Every job that was asked for."""
+        return {job for _, _, job in self.asked}
 
 
 @asynccontextmanager
@@ -52,7 +56,12 @@ async def cloud_of_replicas(**scenario: Any) -> AsyncIterator[Cloud]:
         async def handler(request: web.Request) -> web.StreamResponse:
             number, _, rest = request.path.lstrip("/").partition("/")
             cloud.asked.append((time.monotonic(), int(number), rest.rpartition("/")[2]))
-            return await simulator._handle(request.clone(rel_url=f"/{rest}"))
+            cloud.under_way += 1
+            cloud.most_at_once = max(cloud.most_at_once, cloud.under_way)
+            try:
+                return await simulator._handle(request.clone(rel_url=f"/{rest}"))
+            finally:
+                cloud.under_way -= 1
 
         app = web.Application()
         app.router.add_route("*", "/{rest:.*}", handler)
@@ -83,12 +92,20 @@ class Replicas:
     def __getitem__(self, number: int) -> DaemonProcess:
         return self.daemons[number]
 
+    def rewrite(self, old: str, new: str) -> None:
+        """Puts something else into the config of each."""
+        for each in self.daemons:
+            each.config.write_text(each.config.read_text("utf-8").replace(old, new), "utf-8")
+
     async def start(self) -> None:
         """Starts all of them at once, and waits until they share everything."""
         await asyncio.gather(*(each.start() for each in self.daemons))
         await self.until_shared(range(len(self.daemons)))
 
-    async def stop(self) -> None:
+    async def __aenter__(self) -> "Replicas":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Kills what is still there."""
         for each in self.daemons:
             if each.started and each.process.returncode is None:

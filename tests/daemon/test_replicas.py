@@ -9,6 +9,9 @@ import os
 import random
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ pytestmark = pytest.mark.e2e
 
 TASKS = int(os.environ.get("POLLER_TEST_REPLICATED_TASKS", "2000"))
 DISTURBED_SECONDS = float(os.environ.get("POLLER_TEST_REPLICATED_SECONDS", "20"))
+CALM_SECONDS = 4.0
 LEASE = 6.0
 QUICK: dict[str, Any] = {"replicas": {"lease": "6s"}, "schedule": {"initial": "1s", "max": "3s"}}
 
@@ -49,20 +53,6 @@ def generated(count: int, seconds: str) -> dict[str, Any]:
 
 def names(count: int) -> list[str]:
     return [f"job-{number}" for number in range(1, count + 1)]
-
-
-async def until_ended(server: PostgresServer, database: str, count: int, seconds: float) -> None:
-    """Waits until so many tasks have ended, as far as the store knows."""
-    query = "SELECT count(*) FROM tasks WHERE state IN ('succeeded', 'failed', 'stopped')"
-    async with asyncio.timeout(seconds):
-        while server.execute(query, database=database)[0][0] < count:
-            await asyncio.sleep(0.2)
-
-
-async def until_told(server: PostgresServer, database: str, seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while server.execute("SELECT count(*) FROM transitions WHERE told_at IS NULL", database=database)[0][0]:
-            await asyncio.sleep(0.1)
 
 
 class Disturber:
@@ -135,43 +125,77 @@ class Inspector:
             return []  # It is stopped.
 
 
+@dataclass(frozen=True)
+class Site:
+    """Replicas on a database of their own, and the cloud that they poll."""
+
+    server: PostgresServer
+    database: str
+    cloud: Cloud
+    replicas: Replicas
+
+    async def until_ended(self, count: int, seconds: float) -> None:
+        """Waits until so many tasks have ended, as far as the store knows, and all that is stored was told."""
+        ended = "SELECT count(*) FROM tasks WHERE state IN ('succeeded', 'failed', 'stopped')"
+        untold = "SELECT count(*) FROM transitions WHERE told_at IS NULL"
+        async with asyncio.timeout(seconds):
+            while self._count(ended) < count or self._count(untold):
+                await asyncio.sleep(0.2)
+
+    def _count(self, query: str) -> int:
+        found: int = self.server.execute(query, database=self.database)[0][0]
+        return found
+
+
+@asynccontextmanager
+async def site(
+    server: PostgresServer, folder: Path, count: int, seconds: str, replicas: int = 3, **scenario: Any
+) -> AsyncIterator[Site]:
+    """Replicas, yet to be started, that watch ``count`` jobs of at most so many ``seconds``; killed afterwards."""
+    database = server.create_database()
+    tasks = [job(name) for name in names(count)]
+    async with cloud_of_replicas(generate=generated(count, seconds), **scenario) as cloud:
+        async with Replicas(folder, replicas, cloud, database, tasks, **QUICK) as running:
+            yield Site(server, database, cloud, running)
+
+
 @pytest.mark.timeout(400)
 async def test_replicas_killed_stopped_and_started_at_random(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """And the database restarted: each task ends once, told by somebody; no task is shown by two replicas, nor polled
-    by two but when it goes from one to the other.
+    by two while nothing happens.
     """
-    database = postgres_server.create_database()
-    tasks = [job(name) for name in names(TASKS)]
-    async with cloud_of_replicas(generate=generated(TASKS, f"{DISTURBED_SECONDS + 15:.0f}s")) as cloud:
-        replicas = Replicas(tmp_path, 3, cloud, database, tasks, **QUICK)
-        try:
-            await replicas.start()
-            disturber, inspector = Disturber(replicas, postgres_server, seed=6), Inspector(replicas)
-            looking = asyncio.create_task(inspector.look())
-            await disturber.disturb(DISTURBED_SECONDS)
-            await replicas.until_shared(range(3), 60)
-            await until_ended(postgres_server, database, TASKS, 120)
-            await until_told(postgres_server, database)
-            looking.cancel()
-            for each in replicas.daemons:
-                assert await each.stop() == 0
-        finally:
-            await replicas.stop()
-    count = assert_each_ended_once(postgres_server, database, replicas, set(names(TASKS)))
+    longest = CALM_SECONDS + DISTURBED_SECONDS + 35
+    async with site(postgres_server, tmp_path, TASKS, f"{longest:.0f}s") as there:
+        replicas = there.replicas
+        await replicas.start()
+        disturber, inspector = Disturber(replicas, postgres_server, seed=6), Inspector(replicas)
+        looking = asyncio.create_task(inspector.look())
+        calm = [await calm_time()]
+        await disturber.disturb(DISTURBED_SECONDS)
+        await replicas.until_shared(range(3), 60)
+        calm.append(await calm_time())
+        await there.until_ended(TASKS, 120)
+        looking.cancel()
+        for each in replicas.daemons:
+            assert await each.stop() == 0
+    count = assert_each_ended_once(postgres_server, there.database, replicas, set(names(TASKS)))
     assert inspector.scrapes > 10
     assert inspector.twice == []
-    assert_polled_by_one(cloud, disturber)
+    for begin, end in calm:
+        assert there.cloud.polls(begin, end) > 0
+        assert there.cloud.polled_by_several(begin, end) == []
     assert_calm(replicas)
     fenced = len(replicas.logged("commit.fenced"))
-    figures = f"{count} transitions, {len(cloud.asked)} polls, {fenced} fenced, {inspector.scrapes} scrapes"
+    figures = f"{count} transitions, {len(there.cloud.asked)} polls, {fenced} fenced, {inspector.scrapes} scrapes"
     print(figures, *disturber.done)  # noqa: T201 - figures for people
 
 
-def assert_polled_by_one(cloud: Cloud, disturber: Disturber) -> None:
-    """A task goes back and forth between two replicas only while partitions go from hand to hand."""
-    for name, at, before, after in cloud.hand_overs():
-        near = [when for when, _ in disturber.disturbed if at - 4 * LEASE <= when <= at + LEASE]
-        assert near, f"{name} went from replica {before} to {after} though nothing had happened"
+async def calm_time() -> tuple[float, float]:
+    """Lets some time pass in which nothing happens: from when to when. What is under way at first may end before."""
+    await asyncio.sleep(1.0)
+    begin = time.monotonic()
+    await asyncio.sleep(CALM_SECONDS)
+    return begin, time.monotonic()
 
 
 def assert_calm(replicas: Replicas) -> None:
@@ -186,27 +210,21 @@ async def test_after_sigkill_the_others_take_over_within_the_lease(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """And after SIGTERM within a second or so: everything is polled and shown again, by one each."""
-    database = postgres_server.create_database()
     count = 60
-    async with cloud_of_replicas(generate=generated(count, "10m")) as cloud:
-        replicas = Replicas(tmp_path, 3, cloud, database, [job(name) for name in names(count)], **QUICK)
-        try:
-            await replicas.start()
-            killed = time.monotonic()
-            await replicas[0].kill()
-            await replicas.until_shared((1, 2))
-            took = time.monotonic() - killed
-            left = time.monotonic()
-            assert await replicas[1].stop() == 0
-            await replicas.until_shared((2,))
-            handed_over = time.monotonic() - left
-            figures = f"taken over {took:.1f} s after SIGKILL, {handed_over:.2f} s after SIGTERM"
-            print(figures)  # noqa: T201 - figures for people
-            await replicas[0].start()
-            await replicas.until_shared((0, 2))
-            await replicas.until_shown((0, 2), names(count))
-        finally:
-            await replicas.stop()
+    async with site(postgres_server, tmp_path, count, "10m") as there:
+        replicas = there.replicas
+        await replicas.start()
+        killed = time.monotonic()
+        await replicas[0].kill()
+        await replicas.until_shared((1, 2))
+        left = time.monotonic()
+        assert await replicas[1].stop() == 0
+        await replicas.until_shared((2,))
+        figures = f"taken over {left - killed:.1f} s after SIGKILL, {time.monotonic() - left:.2f} s after SIGTERM"
+        print(figures)  # noqa: T201 - figures for people
+        await replicas[0].start()
+        await replicas.until_shared((0, 2))
+        await replicas.until_shown((0, 2), names(count))
     assert replicas.logged("replica.died")
 
 
@@ -214,109 +232,84 @@ async def test_a_replica_that_comes_back_from_a_long_stop_commits_and_tells_noth
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """Its leases are stale: what it has is dropped, it says so, and joins anew."""
-    database = postgres_server.create_database()
     count = 60
-    async with cloud_of_replicas(generate=generated(count, "20s")) as cloud:
-        replicas = Replicas(tmp_path, 2, cloud, database, [job(name) for name in names(count)], **QUICK)
-        try:
-            await replicas.start()
-            replicas[0].signal(signal.SIGSTOP)
-            await replicas.until_shared((1,))
-            await until_ended(postgres_server, database, count, 60)
-            await until_told(postgres_server, database)
-            told = len(replicas[0].logged("task.transition"))
-            replicas[0].signal(signal.SIGCONT)
-            await replicas[0].until_logged("replica.lost_leases")
-            await replicas.until_shared((0, 1))
-            await asyncio.sleep(3 * LOOK_EVERY)
-        finally:
-            await replicas.stop()
+    async with site(postgres_server, tmp_path, count, "20s", replicas=2) as there:
+        replicas = there.replicas
+        await replicas.start()
+        replicas[0].signal(signal.SIGSTOP)
+        await replicas.until_shared((1,))
+        await there.until_ended(count, 60)
+        told = len(replicas[0].logged("task.transition"))
+        replicas[0].signal(signal.SIGCONT)
+        await replicas[0].until_logged("replica.lost_leases")
+        await replicas.until_shared((0, 1))
+        await asyncio.sleep(3 * LOOK_EVERY)
     assert len(replicas[0].logged("task.transition")) == told
-    assert_each_ended_once(postgres_server, database, replicas, set(names(count)))
+    assert_each_ended_once(postgres_server, there.database, replicas, set(names(count)))
 
 
 async def test_any_replica_answers_for_all_tasks_and_takes_changes_of_the_watchlist(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """What is added through one is polled within a moment by whoever holds its partition, and shown by all."""
-    database = postgres_server.create_database()
-    count, token = 40, {"Authorization": "Bearer s3cret"}
-    async with cloud_of_replicas(generate=generated(count, "10m")) as cloud:
-        tasks = [job(name) for name in names(count)[: count // 2]]
-        replicas = Replicas(tmp_path, 3, cloud, database, tasks, **QUICK)
-        for each in replicas.daemons:
-            text = each.config.read_text("utf-8").replace("web:\n", "web:\n  api_token: s3cret\n")
-            each.config.write_text(text, "utf-8")
-        try:
-            await replicas.start()
-            added = "\n".join(json.dumps(job(name)) for name in names(count)[count // 2 :])
-            async with aiohttp.ClientSession(headers=token) as session:
-                headers = {"Content-Type": "application/x-ndjson"}
-                url = f"{replicas[0].url}/api/v1/tasks"
-                async with session.post(url, data=added, headers=headers) as answer:
-                    assert (answer.status, (await answer.json())["added"]) == (201, count // 2)
-                for each in replicas.daemons:
-                    async with asyncio.timeout(10):
-                        while not all(
-                            task["polls"] or task["state"] != "unknown" for task in (await each.tasks()).values()
-                        ):
-                            await asyncio.sleep(0.05)
-                    assert sorted(await each.tasks()) == sorted(names(count))
-                async with session.delete(f"{replicas[1].url}/api/v1/tasks/job-{count}") as answer:
-                    assert answer.status == 200
-                async with session.delete(f"{replicas[2].url}/api/v1/tasks/job-1") as answer:
-                    assert answer.status == 409
+    count, more = 20, [f"added-{number}" for number in range(20)]
+    scripted = [{"api": "job", "name": name, "params": {"job_id": name}, "duration": "10m"} for name in more]
+    async with site(postgres_server, tmp_path, count, "10m", tasks=scripted) as there:
+        replicas, everything = there.replicas, sorted([*names(count), *more])
+        replicas.rewrite("web:\n", "web:\n  api_token: s3cret\n")
+        await replicas.start()
+        async with aiohttp.ClientSession(headers={"Authorization": "Bearer s3cret"}) as session:
+            added = "\n".join(json.dumps(job(name)) for name in more)
+            headers = {"Content-Type": "application/x-ndjson"}
+            async with session.post(f"{replicas[0].url}/api/v1/tasks", data=added, headers=headers) as answer:
+                assert (answer.status, (await answer.json())["added"]) == (201, len(more))
             for each in replicas.daemons:
-                assert len(await each.tasks()) == count - 1
-        finally:
-            await replicas.stop()
-    assert set(cloud.pollers()) == set(names(count))
+                async with asyncio.timeout(30):
+                    while any(task["state"] == "unknown" for task in (await each.tasks()).values()):
+                        await asyncio.sleep(0.05)
+                assert sorted(await each.tasks()) == everything
+            async with session.delete(f"{replicas[1].url}/api/v1/tasks/{more[0]}") as answer:
+                assert answer.status == 200
+            async with session.delete(f"{replicas[2].url}/api/v1/tasks/job-1") as answer:
+                assert answer.status == 409
+        for each in replicas.daemons:
+            assert more[0] not in await each.tasks()
+    assert there.cloud.jobs == set(everything)
 
 
 async def test_the_watchlist_last_loaded_wins_during_a_rollout(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """A replica with another config comes: all follow its watchlist, and what stays is polled without a gap."""
-    database = postgres_server.create_database()
     count = 20
-    async with cloud_of_replicas(generate=generated(count, "10m")) as cloud:
-        first = Replicas(tmp_path, 2, cloud, database, [job(name) for name in names(count)[:15]], **QUICK)
+    newer = names(count)[5:]
+    async with site(postgres_server, tmp_path, count, "10m", replicas=2) as there:
         (tmp_path / "new").mkdir()
-        second = Replicas(tmp_path / "new", 1, cloud, database, [job(name) for name in names(count)[5:]], **QUICK)
-        try:
-            await first.start()
+        tasks = [job(name) for name in newer]
+        async with Replicas(tmp_path / "new", 1, there.cloud, there.database, tasks, **QUICK) as second:
+            await there.replicas.start()
             await second[0].start()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
-                    running = (*first.daemons, *second.daemons)
+                    running = (*there.replicas.daemons, *second.daemons)
                     shown = [name for each in running for name in task_series(await metrics(each))]
-                    if sorted(shown) == sorted(names(count)[5:]):
+                    if sorted(shown) == sorted(newer):
                         break
                     await asyncio.sleep(0.1)
-            for each in first.daemons:
+            for each in there.replicas.daemons:
                 assert await each.stop() == 0
             await second.until_shared((0,))
-            await second.until_shown((0,), names(count)[5:])
-        finally:
-            await first.stop()
-            await second.stop()
+            await second.until_shown((0,), newer)
 
 
-async def test_one_poll_at_a_time_goes_out_after_a_refusal_whoever_sends_it(
+async def test_before_the_first_answer_one_poll_at_a_time_goes_out_whoever_sends_it(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    """Wrong credentials: three replicas together are refused a few times, not a few times each, then all pause."""
-    database = postgres_server.create_database()
-    count = 60
-    async with cloud_of_replicas(generate=generated(count, "10m")) as cloud:
-        tasks = [job(name) for name in names(count)]
-        replicas = Replicas(tmp_path, 3, cloud, database, tasks, **QUICK)
-        for each in replicas.daemons:
-            text = each.config.read_text("utf-8")
-            each.config.write_text(text.replace("bearer: ", "bearer: wrong-"), "utf-8")
-        try:
-            await replicas.start()
-            for each in replicas.daemons:
-                await each.until_logged("provider.paused")
-            await asyncio.sleep(2.0)
-        finally:
-            await replicas.stop()
-    assert 1 <= len(cloud.asked) <= 3
+    """Three replicas begin at once with wrong credentials, and the provider takes its time: never are two polls under
+    way, and each replica asks once before it pauses.
+    """
+    async with site(postgres_server, tmp_path, 60, "10m", latency=["2s", "2s"]) as there:
+        there.replicas.rewrite("bearer: ", "bearer: wrong-")
+        await there.replicas.start()
+        for each in there.replicas.daemons:
+            await each.until_logged("provider.paused")
+    assert there.cloud.most_at_once == 1
+    assert len(there.cloud.asked) <= len(there.replicas.daemons)

@@ -1,39 +1,32 @@
-"""The one place that builds and wires everything."""
+"""The daemon: builds and wires everything, and reloads the config."""
 
 import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 from prometheus_client import CollectorRegistry
 
-from poller.config.loading import Loaded, load
+from poller.app.wiring import Logger, open_lane, start_json, store_of
+from poller.config.loading import Loaded
 from poller.config.settings import Retention
 from poller.config.watchlist import AddedReader, Diff, EntryReader, diff
-from poller.config.webfile import read_web_file
-from poller.domain.circuit import Pauses
-from poller.domain.errors import ConfigError, PollerError, Problem, StartError, StoreError, UnstartableError
-from poller.domain.events import Transition
-from poller.domain.explanation import Explanation
-from poller.domain.observation import Observation
+from poller.domain.errors import ConfigError, PollerError, StoreError, UnstartableError
 from poller.domain.shares import PARTITIONS
 from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
-from poller.protocols import Clock, Cluster, Emitter, Neighbours, Standing
-from poller.providers.binding import Binding, bind, check, entry_check
-from poller.providers.diagnosis import UNASKED, Diagnosis, asked_with, diagnose
+from poller.protocols import Cluster, Emitter, Standing
+from poller.providers.binding import Binding, bind, entry_check
 from poller.providers.spec import Kind
 from poller.runtime import filewatch
 from poller.runtime.additions import Additions
@@ -41,19 +34,14 @@ from poller.runtime.census import Census
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
-from poller.runtime.following import Audience, Enough, Following
 from poller.runtime.forecasts import Forecasts
-from poller.runtime.lane import Lane, Reporter
-from poller.runtime.limits import Limits
-from poller.runtime.membership import SOLE, Membership, Sole, boot_clock
+from poller.runtime.lane import Lane
+from poller.runtime.membership import Membership, Sole, boot_clock
 from poller.runtime.notify import Notifier, summarize, watchdog, watchdog_interval
-from poller.runtime.once import Once
 from poller.runtime.roster import Roster
 from poller.runtime.scheduler import Scheduler
-from poller.runtime.starts import Start, Starts
+from poller.runtime.starts import Starts
 from poller.runtime.trouble import Trouble
-from poller.store.migrations import HEAD
-from poller.store.sql import SqlStore, open_store
 from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.listening import serve, url
@@ -61,7 +49,6 @@ from poller.web.login import Login
 from poller.web.page import StatusPage
 from poller.web.protection import Protection
 from poller.web.server import build_app
-from poller.web.tls import server_context
 
 LONGEST_STOP = 4.0
 """Seconds that a stopping daemon goes on trying to commit what is left; closing the store may take some more."""
@@ -75,44 +62,11 @@ EXPIRE_EVERY = 2.0
 PRUNE_EVERY = 3_600.0
 """Seconds between two looks for what is too old to be kept."""
 
-Logger = structlog.typing.FilteringBoundLogger
-
-
-def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ) -> Loaded:
-    """The config at ``path``, checked against the specs of its providers too. ConfigError with every mistake."""
-
-    def beyond_the_file(loaded: Loaded) -> Iterator[Problem]:
-        yield from _store_problems(loaded)
-        yield from _web_problems(loaded, skip_secrets)
-        yield from check(loaded, env, skip_secrets)
-
-    return load(path, skip_secrets=skip_secrets, env=env, check=beyond_the_file)
-
-
-def _web_problems(loaded: Loaded, skip_secrets: bool) -> Iterator[Problem]:
-    """Mistakes in the web config file; without secrets, which its hashes and keys are, only where it can be read."""
-    path = loaded.settings.web.config_file
-    if path is None or (skip_secrets and not os.access(path, os.R_OK)):
-        return
-    try:
-        read = read_web_file(path)
-        if not skip_secrets:
-            server_context(read)
-    except ConfigError as error:
-        yield from error.problems
-
 
 def _guard(loaded: Loaded, logger: Logger) -> Protection | None:
     """TLS and logins, where the config asks for them."""
     path = loaded.settings.web.config_file
     return None if path is None else Protection(path, logger)
-
-
-def _store_problems(loaded: Loaded) -> Iterator[Problem]:
-    try:
-        open_store(loaded.settings.store.url)
-    except StoreError as error:
-        yield loaded.problem(("store",), str(error).removeprefix("store: "))
 
 
 class Daemon:
@@ -136,7 +90,7 @@ class Daemon:
         self._logger = logger
         self._env = env
         self._clock = LoopClock()
-        self._store = _store(self._loaded)
+        self._store = store_of(self._loaded)
         trouble = Trouble(logger)
         self._tenure = _tenure(self._store.cluster(), self._loaded, logger, trouble)
         self._metrics = Metrics(
@@ -262,7 +216,7 @@ class Daemon:
     def _lanes(self, loaded: Loaded, bindings: Mapping[str, Binding]) -> list[Lane]:
         around = (self.scheduler, self._clock, self._logger)
         tenure, held = self._tenure, self._committer.is_full
-        return [_open_lane(each, loaded, *around, neighbours=tenure, held=held) for each in bindings.values()]
+        return [open_lane(each, loaded, *around, neighbours=tenure, held=held) for each in bindings.values()]
 
     def _is_pollable(self, entry: Entry) -> bool:
         kind = self._kinds.get(entry.provider)
@@ -408,188 +362,8 @@ Until = Callable[[Daemon], Awaitable[str]]
 """Waits for what ends the daemon and tells the reason."""
 
 
-async def migrate_store(loaded: Loaded) -> str:
-    """Brings the store's schema up to date; what was done, for people. StoreError, also while a daemon holds a file."""
-    store = _store(loaded)
-    before = await store.migrate()
-    if before == HEAD:
-        return f"{store.place}: is up to date (schema {HEAD})"
-    return f"{store.place}: {f'schema {before} is now {HEAD}' if before else f'made with schema {HEAD}'}"
-
-
-async def needs_migration(loaded: Loaded) -> tuple[bool, str]:
-    """Whether the store's schema is not up to date, and that for people. Changes nothing, and takes no hold of it."""
-    store = _store(loaded)
-    found = await store.revision()
-    if found == HEAD:
-        return False, f"{store.place}: is up to date (schema {HEAD})"
-    return True, f"{store.place}: {f'is at schema {found}, {HEAD} is needed' if found else 'is not there yet'}"
-
-
-def stored_history(loaded: Loaded, since: float, ends: bool) -> AsyncGenerator[Sequence[Transition]]:
-    """What is in the store of a config, beside the daemon that works on it: see `SqlStore.history`."""
-    return _store(loaded).history(since, ends)
-
-
-async def stored_changes(loaded: Loaded) -> Diff:
-    """How the watchlist of a config differs from the one that the daemon on its store loaded last."""
-    stored = await _store(loaded).watchlist()
-    return diff(
-        _wherever_written(entry for entry in stored if not entry.added), _wherever_written(loaded.entries.values())
-    )
-
-
-def _wherever_written(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """The entries by name, all from the same file: a config to be checked often lies elsewhere."""
-    return {entry.name: replace(entry, source="") for entry in entries}
-
-
-async def poll_once(
-    loaded: Loaded,
-    names: Iterable[str],
-    logger: Logger,
-    env: Mapping[str, str] = os.environ,
-    *,
-    explained: bool = False,
-    repeats: bool = True,
-) -> dict[str, Observation]:
-    """One observation of each task in ``names``, without a store; see `Once` and `HttpProvider` for the switches."""
-    clock = LoopClock()
-    once = Once(clock, explained)
-    entries = [loaded.entries[name] for name in names]
-    bindings = bind(loaded, env)
-    for provider in dict.fromkeys(entry.provider for entry in entries):
-        once.add_lane(_open_lane(bindings[provider], loaded, once, clock, logger, repeats))
-    await once.run(entries)
-    return once.seen
-
-
-async def probe_once(
-    loaded: Loaded, logger: Logger, env: Mapping[str, str] = os.environ
-) -> dict[str, tuple[str | None, Diagnosis]]:
-    """How each connection does, by its name, and which task it was asked for that: exactly one request to each."""
-    bindings = bind(loaded, env)
-    asked = {entry.provider: entry for entry in reversed(loaded.entries.values())}
-    seen = await poll_once(loaded, [e.name for e in asked.values()], logger, env, explained=True, repeats=False)
-    found: dict[str, tuple[str | None, Diagnosis]] = dict.fromkeys(bindings, (None, UNASKED))
-    for name, entry in asked.items():
-        binding, observation = bindings[name], seen[entry.name]
-        what = asked_with(binding.settings, binding.kind, entry.operation, binding.credentials.name)
-        told = observation.explain() if observation.explain else Explanation(0.0, ())
-        found[name] = (entry.name, diagnose(observation, told, what))
-    return found
-
-
-async def start_and_follow(
-    loaded: Loaded, name: str, follower: "Follower", logger: Logger, env: Mapping[str, str] = os.environ
-) -> None:
-    """Starts the job behind the task ``name``, without a daemon, and follows its run to the end.
-
-    Raises StartError when there is no run to follow.
-    """
-    clock, entry = LoopClock(), loaded.entries[name]
-    following = Following(follower, clock, random.random, logger)
-    lane = _open_lane(bind(loaded, env)[entry.provider], loaded, following.scheduler, clock, logger)
-    following.watch([entry], [lane])
-    failure: PollerError | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(following.scheduler.run)
-        try:
-            start = await Starts(following.scheduler, following, logger).start(name)
-            follower.started(start_json(start))
-            _turn_to_run(following, entry, start)
-            await following.follow()
-        except PollerError as error:
-            # Not raised here, where it would come out as one of a group.
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-
-
-async def wait_for(
-    loaded: Loaded,
-    names: Iterable[str],
-    audience: Audience,
-    logger: Logger,
-    enough: Enough = all,
-    env: Mapping[str, str] = os.environ,
-) -> None:
-    """Follows the tasks in ``names``, without a daemon and without a store, until all or any of them have ended."""
-    clock = LoopClock()
-    following = Following(audience, clock, random.random, logger)
-    entries = [loaded.entries[name] for name in names]
-    bindings = bind(loaded, env)
-    providers = dict.fromkeys(entry.provider for entry in entries)
-    lanes = [_open_lane(bindings[name], loaded, following.scheduler, clock, logger) for name in providers]
-    following.watch(entries, lanes)
-    async with anyio.create_task_group() as group:
-        group.start_soon(following.scheduler.run)
-        await following.follow(enough)
-        group.cancel_scope.cancel()
-
-
-def _turn_to_run(following: Following, entry: Entry, start: Start) -> None:
-    """Watches the run that was started in place of ``entry``; if it is not known, what watches the latest."""
-    run_id = start.started.run_id
-    if run_id is not None:
-        following.watch([start.job.run(entry, run_id)])
-    elif start.watched_run is None:
-        raise StartError(f"{entry.name}: {start.words}: it cannot be followed; watch the job's latest run instead")
-
-
-class Follower(Audience, Protocol):
-    """Who watches a run that is started and followed."""
-
-    def started(self, told: Mapping[str, Any]) -> None:
-        """What was started, as the API tells it."""
-        ...
-
-
-def _open_lane(
-    binding: Binding,
-    loaded: Loaded,
-    reporter: Reporter,
-    clock: Clock,
-    logger: Logger,
-    repeats: bool = True,
-    neighbours: Neighbours = SOLE,
-    held: Callable[[], bool] = lambda: False,
-) -> Lane:
-    settings, policy = binding.settings, loaded.settings.policy(binding.name)
-    pauses = Pauses(settings.auth_pause, settings.max_pause, policy.initial, policy.max, policy.growth)
-    return Lane(
-        binding.name,
-        binding.connect(clock, logger, repeats),
-        Limits(settings.rate_limit, settings.max_in_flight, settings.timeout, pauses),
-        clock=clock,
-        reporter=reporter,
-        logger=logger,
-        neighbours=neighbours,
-        held=held,
-    )
-
-
-def start_json(start: Start) -> dict[str, Any]:
-    """A start, as the API and commands tell it. ``watched_run``: the `run` of the task that it will be, if any."""
-    return {
-        "task": start.task,
-        "run": start.started.run_id,
-        "already_running": start.started.already_running,
-        "watched_run": start.watched_run,
-        "request_id": start.started.request_id,
-        "message": start.words,
-    }
-
-
 def _retention(settings: Retention) -> Callable[[State], float]:
     return lambda state: settings.succeeded if state is State.SUCCEEDED else settings.unsuccessful
-
-
-def _store(loaded: Loaded) -> SqlStore:
-    """The store that the config names, yet to be opened."""
-    place = loaded.settings.store
-    return open_store(place.url, place.password.reveal if place.password else lambda: None)
 
 
 def _tenure(cluster: Cluster | None, loaded: Loaded, logger: Logger, trouble: Trouble) -> Sole | Membership:

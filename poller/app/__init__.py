@@ -1,0 +1,30 @@
+"""The one place that builds and wires everything."""
+
+from poller.app.commands import (
+    Follower,
+    migrate_store,
+    needs_migration,
+    poll_once,
+    probe_once,
+    start_and_follow,
+    stored_changes,
+    stored_history,
+    wait_for,
+)
+from poller.app.daemon import Daemon
+from poller.app.wiring import Logger, load_config
+
+__all__ = [
+    "Daemon",
+    "Follower",
+    "Logger",
+    "load_config",
+    "migrate_store",
+    "needs_migration",
+    "poll_once",
+    "probe_once",
+    "start_and_follow",
+    "stored_changes",
+    "stored_history",
+    "wait_for",
+]
