@@ -32,15 +32,15 @@ from sqlalchemy import Delete, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from poller.domain.errors import NoSuchTaskError, StoreBusyError, StoreError, WatchlistError
+from poller.domain.errors import StoreBusyError, StoreError
 from poller.domain.events import Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
 from poller.domain.shares import PARTITIONS, partition_of
-from poller.domain.state import CONCLUDED
-from poller.domain.task import ADDED, Entry
+from poller.domain.task import Entry
 from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
 from poller.store.cursor import cursor_at, row_at
+from poller.store.enrolling import Enrolling
 from poller.store.failures import RefusedError, store_errors
 from poller.store.leases import SqlCluster, lost_partitions
 from poller.store.migrations import HEAD, is_current, migrate_once, revision_of
@@ -58,15 +58,10 @@ from poller.store.rows import (
 )
 from poller.store.sqlite import SqliteDatabase
 from poller.store.statements import (
-    ENTRIES,
     KEY,
     MARK_TOLD,
-    PROLONG,
     REVISION,
     SAVE_PULSE,
-    TAKE_REVISION,
-    UNWATCH,
-    WATCH,
     WATCHED,
     changed,
     expired,
@@ -79,11 +74,9 @@ from poller.store.statements import (
     newest_runs,
     oldest,
     page_of_tasks,
-    reserve,
-    set_revision,
     untold,
 )
-from poller.store.watching import Addition, Comparison, first_rows, with_revision
+from poller.store.streams import ROWS_AT_A_TIME, execute_rows, lock_rows, select_rows
 
 T = TypeVar("T")
 
@@ -91,8 +84,6 @@ _LONGEST_FINISH = 2.0
 """Seconds that `close` waits for what is under way on a database that may not answer, before it cuts it off."""
 _LONGEST_TURN = 30.0
 """Seconds that somebody waits for others to have read: of pages that are asked for again and again, few may wait."""
-_ROWS_AT_A_TIME = 500
-"""Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
 _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
 _LONGEST_TURNS = 60
@@ -117,6 +108,7 @@ class SqlStore:
     def __init__(self, database: "SqliteDatabase | PostgresqlDatabase") -> None:
         self._database = database
         self._inserts = inserts(self._database.insert)
+        self._enrolling = Enrolling(self._inserts, self._database.is_shared)
         self._writing = asyncio.Lock()
         self._reading = self._writing if self._database.has_one_connection else asyncio.Lock()
         self._sharing = asyncio.Lock()
@@ -155,7 +147,7 @@ class SqlStore:
         # With a long watchlist another replica may be at this for a minute, and this one has all the time.
         for left in reversed(range(_LONGEST_TURNS)):
             try:
-                await self._write(partial(self._watch, Comparison(entries, now), now))
+                await self._write(partial(self._enrolling.watch, entries, now))
                 return
             except StoreBusyError:
                 if not left:
@@ -163,21 +155,21 @@ class SqlStore:
 
     async def add(self, entries: Sequence[Entry], now: float) -> Added:
         """Adds ``entries`` to the watchlist, all or none; see `Store.add`."""
-        return await self._write(partial(self._add, entries, now))
+        return await self._write(partial(self._enrolling.add, entries, now))
 
     async def remove(self, name: str, now: float) -> bool:
         """Takes a task off the watchlist that was added at runtime; see `Store.remove`."""
-        return await self._write(partial(self._remove, name, now))
+        return await self._write(partial(self._enrolling.remove, name, now))
 
     async def rearm(self, name: str, now: float) -> None:
         """Lets a task that is missing or expired be watched anew; see `Store.rearm`."""
-        await self._write(partial(self._rearm, name, now))
+        await self._write(partial(self._enrolling.rearm, name, now))
 
     async def expire(self, now: float) -> int:
         """Takes off the watchlist whose ``ttl`` is over; how many that were. Writes nothing if that is none."""
         if not await self._read(expired(now).limit(1), _itself):
             return 0
-        return await self._write(partial(self._expire, now))
+        return await self._write(partial(self._enrolling.expire, now))
 
     async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
         """The tasks whose place on the watchlist changed; see `Store.tasks`."""
@@ -248,7 +240,7 @@ class SqlStore:
                 raise StoreError(f"{self.place}: is not there yet: a daemon makes it when it starts")
             while True:
                 page: list[Values] = []
-                await self._look(engine, oldest(after, _ROWS_AT_A_TIME, ends), page.extend)
+                await self._look(engine, oldest(after, ROWS_AT_A_TIME, ends), page.extend)
                 if not page:
                     return
                 yield [transition_of(row) for row in page]
@@ -300,7 +292,7 @@ class SqlStore:
     async def _look(self, engine: AsyncEngine, query: Select[Any], take: Callable[[Iterable[Values]], None]) -> None:
         with self._errors():
             async with engine.connect() as connection:
-                await _select(connection, query, take)
+                await select_rows(connection, query, take)
 
     async def _open(self) -> None:
         with self._errors():
@@ -327,92 +319,6 @@ class SqlStore:
         with self._errors():
             await self._undo.aclose()
 
-    async def _watch(self, comparison: Comparison, now: float, connection: AsyncConnection) -> None:
-        revision = await _next_revision(connection)
-        await _select(connection, ENTRIES, comparison.see)
-        if comparison:
-            await self._reserve(connection, comparison.names)
-            await self._enroll(connection, comparison.anew, comparison.watched, now, revision)
-            await _execute(connection, UNWATCH, with_revision(comparison.unwatched, revision))
-
-    async def _add(self, entries: Sequence[Entry], now: float, connection: AsyncConnection) -> Added:
-        revision = await _next_revision(connection)
-        rows = await self._named(connection, [entry.name for entry in entries])
-        addition = Addition(entries, rows, now)
-        await self._reserve(connection, addition.names)
-        if addition.anew or addition.watched:
-            await self._enroll(connection, addition.anew, addition.watched, now, revision)
-        await _execute(connection, PROLONG, addition.prolonged)
-        return addition.added
-
-    async def _reserve(self, connection: AsyncConnection, names: Iterable[str]) -> None:
-        """Locks the tasks of these names in their order, if others write beside us: none waits for another in a circle.
-
-        Whoever writes tasks in one pass, sorted by name, need not.
-        """
-        remaining = iter(sorted(names) if self._database.is_shared else ())
-        while some := list(islice(remaining, _ROWS_AT_A_TIME)):
-            await connection.execute(reserve(some))
-
-    async def _enroll(
-        self,
-        connection: AsyncConnection,
-        anew: Iterable[Entry],
-        watched: Iterable[Values],
-        now: float,
-        revision: int,
-    ) -> None:
-        await connection.execute(set_revision(revision))
-        await _execute(connection, self._inserts.begin_anew, first_rows(anew, now, revision))
-        await _execute(connection, WATCH, with_revision(watched, revision))
-
-    async def _remove(self, name: str, now: float, connection: AsyncConnection) -> bool:
-        revision = await _next_revision(connection)
-        row = await self._one(connection, name)
-        if row["unwatched_at"] is not None:
-            return False
-        if row["source"] != ADDED:
-            raise WatchlistError(f"{name}: stands in {row['source']}: take it out of there, and it goes", [name])
-        await self._unwatch(connection, [name], now, revision)
-        return True
-
-    async def _expire(self, now: float, connection: AsyncConnection) -> int:
-        revision = await _next_revision(connection)
-        names: list[str] = []
-        await _select(connection, expired(now), lambda rows: names.extend(row["name"] for row in rows))
-        if names:  # another replica may have been first
-            await self._unwatch(connection, names, now, revision)
-        return len(names)
-
-    async def _unwatch(self, connection: AsyncConnection, names: Iterable[str], now: float, revision: int) -> None:
-        await connection.execute(set_revision(revision))
-        rows = [{KEY: name, "unwatched_at": now} for name in names]
-        await _execute(connection, UNWATCH, with_revision(rows, revision))
-
-    async def _rearm(self, name: str, now: float, connection: AsyncConnection) -> None:
-        revision = await _next_revision(connection)
-        row = await self._one(connection, name)
-        if row["unwatched_at"] is not None:
-            raise NoSuchTaskError(name)
-        if row["state"] not in CONCLUDED:
-            allowed = " or ".join(sorted(CONCLUDED))
-            raise WatchlistError(f"{name}: is {row['state']}, only what is {allowed} can be rearmed", [name])
-        await connection.execute(set_revision(revision))
-        fresh = next(first_rows([entry_of(row)], now, revision)) | {"expires_at": row["expires_at"]}
-        await _execute(connection, self._inserts.begin_anew, [fresh])
-
-    async def _one(self, connection: AsyncConnection, name: str) -> Values:
-        for row in await self._named(connection, [name]):
-            return row
-        raise NoSuchTaskError(name)
-
-    async def _named(self, connection: AsyncConnection, names: Sequence[str]) -> list[Values]:
-        found: list[Values] = []
-        remaining = iter(names)
-        while some := list(islice(remaining, _ROWS_AT_A_TIME)):
-            await _select(connection, named(some), found.extend)
-        return found
-
     async def _commit(self, batch: Batch, connection: AsyncConnection) -> Collection[int]:
         lost = await lost_partitions(connection, batch)
         at, changes, pulses, runs = batch.at, batch.changes, batch.pulses, batch.runs
@@ -421,23 +327,22 @@ class SqlStore:
             pulses = [each for each in pulses if partition_of(each.name) not in lost]
             kept = {each.transition.transition_id for each in changes if each.transition}
             runs = [each for each in runs if each.transition_id in kept]
-        if changes and pulses:
-            names = {each.task.entry.name for each in changes} | {each.name for each in pulses}
-            await self._reserve(connection, names)
-        new = (change.transition for change in changes if change.transition)
+        if changes and pulses and self._database.is_shared:
+            await lock_rows(connection, {each.task.entry.name for each in changes} | {each.name for each in pulses})
+        new = (transition_values(change.transition) for change in changes if change.transition)
         rows = sorted((task_values(change.task, at) for change in changes), key=itemgetter("name"))
-        await _execute(connection, self._inserts.save_change, rows)
-        await _execute(connection, self._inserts.add_transition, (transition_values(transition) for transition in new))
-        await _execute(connection, self._inserts.add_run, map(run_values, runs))
+        await execute_rows(connection, self._inserts.save_change, rows)
+        await execute_rows(connection, self._inserts.add_transition, new)
+        await execute_rows(connection, self._inserts.add_run, map(run_values, runs))
         ticks = ({KEY: pulse.name} | pulse_values(pulse, at) for pulse in sorted(pulses, key=attrgetter("name")))
-        await _execute(connection, SAVE_PULSE, ticks)
-        await _execute(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in sorted(batch.told)))
+        await execute_rows(connection, SAVE_PULSE, ticks)
+        await execute_rows(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in sorted(batch.told)))
         return lost
 
     async def _delete(self, some: Callable[[int], Delete]) -> int:
         """Deletes little by little, so that commits come in between."""
         deleted = 0
-        while count := await self._write(partial(_count_deleted, some(_ROWS_AT_A_TIME))):
+        while count := await self._write(partial(_count_deleted, some(ROWS_AT_A_TIME))):
             deleted += count
         return deleted
 
@@ -474,7 +379,7 @@ class SqlStore:
             found: list[T] = []
             engine = self._opened().execution_options(only_reads=True)
             async with engine.connect() as connection:
-                await _select(connection, query, lambda rows: found.extend(map(make, rows)))
+                await select_rows(connection, query, lambda rows: found.extend(map(make, rows)))
             return found
 
         async def run() -> list[T]:
@@ -528,31 +433,12 @@ class SqlStore:
         return store_errors(self._database.place, self._database.explain, self._database.foreign)
 
 
-async def _next_revision(connection: AsyncConnection) -> int:
-    """The watchlist's next revision; nobody else changes the watchlist before this transaction has ended."""
-    return int(await connection.scalar(TAKE_REVISION) or 0) + 1
-
-
 async def _bring_up_to_date(engine: AsyncEngine) -> None:
     async with engine.execution_options(only_reads=True).connect() as connection:
         if await connection.run_sync(is_current):
             return
     async with engine.begin() as connection:
         await connection.run_sync(migrate_once)
-
-
-async def _select(connection: AsyncConnection, query: Select[Any], take: Callable[[Iterable[Values]], None]) -> None:
-    async with connection.stream(query) as result:
-        names = tuple(result.keys())
-        async for rows in result.partitions(_ROWS_AT_A_TIME):
-            take(dict(zip(names, row, strict=True)) for row in rows)
-            await asyncio.sleep(0)
-
-
-async def _execute(connection: AsyncConnection, statement: Any, rows: Iterable[Values]) -> None:
-    remaining = iter(rows)
-    while some := list(islice(remaining, _ROWS_AT_A_TIME)):
-        await connection.execute(statement, some)
 
 
 async def _count_deleted(statement: Delete, connection: AsyncConnection) -> int:

@@ -96,7 +96,7 @@ async def test_what_is_over_for_long_is_forgotten() -> None:
 
 async def test_pruning_goes_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a commit never waits for all of it."""
-    monkeypatch.setattr("poller.store.sql._ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("poller.store.sql.ROWS_AT_A_TIME", 7)
     store = await opened()
     batch = batch_of(*(f"job-{number}" for number in range(30)))
     ids = [it.transition_id for change in batch.changes if (it := change.transition)]
@@ -130,7 +130,7 @@ async def test_the_history_comes_oldest_first_beside_who_holds_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """By its times, whatever the order of the commits; all of one time too, and what comes while it is read."""
-    monkeypatch.setattr("poller.store.sql._ROWS_AT_A_TIME", 3)
+    monkeypatch.setattr("poller.store.sql.ROWS_AT_A_TIME", 3)
     url = f"sqlite:///{tmp_path}/poller.db"
     store = await opened(url)
     targets = [State.SUCCEEDED, State.RUNNING]

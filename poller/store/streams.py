@@ -1,0 +1,43 @@
+"""Many rows at a time, and other coroutines in between."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from poller.store.rows import Values
+from poller.store.statements import reserve
+
+ROWS_AT_A_TIME = 500
+"""Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
+
+
+async def select_rows(
+    connection: AsyncConnection, query: Select[Any], take: Callable[[Iterable[Values]], None]
+) -> None:
+    """Lets ``take`` have every row that ``query`` finds, some at a time."""
+    async with connection.stream(query) as result:
+        names = tuple(result.keys())
+        async for rows in result.partitions(ROWS_AT_A_TIME):
+            take(dict(zip(names, row, strict=True)) for row in rows)
+            await asyncio.sleep(0)
+
+
+async def execute_rows(connection: AsyncConnection, statement: Any, rows: Iterable[Values]) -> None:
+    """Executes ``statement`` for every one of ``rows``, which are made as they are needed."""
+    remaining = iter(rows)
+    while some := list(islice(remaining, ROWS_AT_A_TIME)):
+        await connection.execute(statement, some)
+
+
+async def lock_rows(connection: AsyncConnection, names: Iterable[str]) -> None:
+    """Locks the tasks of these names in their order, so that nobody who does so waits for another in a circle.
+
+    Whoever writes tasks in one pass, sorted by name, need not.
+    """
+    remaining = iter(sorted(names))
+    while some := list(islice(remaining, ROWS_AT_A_TIME)):
+        await connection.execute(reserve(some))
