@@ -163,17 +163,32 @@ async def test_the_rate_is_shared() -> None:
     provider = answering((0.5, RUNNING))
     house, lane = build(others, provider, tasks=100, rate=20.0, max_in_flight=8)
     assert (lane.rate, lane.share_of_rate) == (5.0, 5.0)
-    running = asyncio.create_task(run_house(house, 40))
-    await asyncio.sleep(20)
-    assert provider.most_in_flight <= 2
+    running = asyncio.create_task(run_house(house, 50))
+    await asyncio.sleep(30)
+    assert provider.most_in_flight == 2
     few = len(provider.polls)
-    assert few <= 20 * 5 + 10
+    assert 0 < few <= 20 * 5 + 10
     lane.share(1)
     await running
     assert lane.rate == 20.0
     assert len(provider.polls) - few > 2 * few
     lane.share(1000)
     assert lane._most_in_flight == 1
+
+
+async def test_the_pace_follows_the_number_of_replicas() -> None:
+    """Up and down, while the connection is in use."""
+    provider = answering()
+    house, lane = build(Others(count=4), provider, tasks=200, rate=20.0)
+    running = asyncio.create_task(run_house(house, 70))
+    await asyncio.sleep(25)  # Until the first polls are due.
+    for replicas, expected in ((4, 5.0), (1, 20.0), (4, 5.0)):
+        lane.share(replicas)
+        await asyncio.sleep(1)
+        before = len(provider.polls)
+        await asyncio.sleep(10)
+        assert (len(provider.polls) - before) / 10 == pytest.approx(expected, rel=0.1)
+    await running
 
 
 async def test_in_doubt_nothing_is_polled() -> None:

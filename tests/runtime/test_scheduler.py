@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from poller.domain.errors import StoreError
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import Flag, State
 from poller.domain.task import Contact, Status
 from poller.protocols import Saved
+from poller.runtime.membership import Sole
 from tests.runtime.doubles import (
     RUNNING,
     START,
@@ -203,6 +205,35 @@ async def test_each_operation_is_listed_once() -> None:
     assert house.scheduler.operations() == [("one", "job")]
     assert [lane.provider for lane in house.scheduler.connections()] == ["one"]
     assert house.scheduler.ready
+
+
+async def test_nothing_is_shown_that_another_replica_may_show() -> None:
+    """As long as it is in doubt what is held; the tasks themselves are not forgotten."""
+    house = build_house({"one": ScriptedProvider(always(RUNNING))}, [entry("a")])
+
+    class Doubt(Sole):
+        certain = True
+
+        def is_certain(self) -> bool:
+            return self.certain
+
+    house.scheduler._tenure = doubt = Doubt()
+    assert [watch.task.entry.name for watch in house.scheduler.tasks()] == ["a"]
+    doubt.certain = False
+    assert house.scheduler.tasks() == []
+    assert house.scheduler.find("a") is not None
+
+
+async def test_it_is_ready_while_the_store_takes_what_is_written() -> None:
+    """And the watchlist is loaded."""
+    house = build_house({"one": ScriptedProvider(always(RUNNING))}, [entry("a")])
+    assert house.scheduler.ready
+    house.committer.trouble.begin("commit", StoreError("the disk is full"))
+    assert not house.scheduler.ready
+    house.committer.trouble.end("commit")
+    assert house.scheduler.ready
+    house.scheduler.loaded = False
+    assert not house.scheduler.ready
 
 
 async def test_throttled_tasks_all_get_their_poll_afterwards() -> None:
