@@ -7,16 +7,18 @@ the leases it relies on and compares epochs in its own transaction.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from poller.domain.observation import Outcome
 from poller.domain.shares import partition_of
 from poller.protocols import Batch, Look, Refusal
 from poller.store.schema import connections, leases, replicas, watchlist
+
+if TYPE_CHECKING:
+    from poller.store.statements import Insert
 
 _NOW = cast(extract("epoch", func.clock_timestamp()), Double)
 
@@ -42,7 +44,7 @@ _REFUSALS = select(
 class SqlCluster:
     """A `Cluster` in the tables of the store. ``transaction`` does something in one of its transactions."""
 
-    def __init__(self, transaction: Callable[..., Awaitable[Any]], insert: Callable[[Any], Insert]) -> None:
+    def __init__(self, transaction: Callable[..., Awaitable[Any]], insert: "Callable[[Any], Insert]") -> None:
         self._transaction = transaction
         self._insert = insert
 

@@ -54,11 +54,6 @@ _WORDS: Mapping[str, str] = {
 """By SQLSTATE, or the class that it begins with."""
 
 
-def is_postgresql(url: str) -> bool:
-    """Whether ``url`` names a PostgreSQL database."""
-    return url.partition("://")[0] in {"postgresql", "postgres"}
-
-
 class PostgresqlDatabase:
     """The database that ``url`` names, in libpq's form (RFC 3986); ``password`` is asked with every connection.
 

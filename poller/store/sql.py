@@ -26,7 +26,7 @@ from contextlib import (
 from functools import partial
 from itertools import islice
 from operator import attrgetter, itemgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Delete, Select
 from sqlalchemy.exc import DBAPIError
@@ -44,7 +44,6 @@ from poller.store.enrolling import Enrolling
 from poller.store.failures import RefusedError, store_errors
 from poller.store.leases import SqlCluster, lost_partitions
 from poller.store.migrations import HEAD, is_current, migrate_once, revision_of
-from poller.store.postgresql import PostgresqlDatabase, is_postgresql
 from poller.store.rows import (
     Values,
     entry_of,
@@ -78,6 +77,9 @@ from poller.store.statements import (
 )
 from poller.store.streams import ROWS_AT_A_TIME, execute_rows, lock_rows, select_rows
 
+if TYPE_CHECKING:
+    from poller.store.postgresql import PostgresqlDatabase
+
 T = TypeVar("T")
 
 _LONGEST_FINISH = 2.0
@@ -97,7 +99,9 @@ Password = Callable[[], str | None]
 
 def open_store(url: str, password: Password = lambda: None) -> "SqlStore":
     """The store that ``url`` names, yet to be opened. StoreError, which tells what is allowed, if it names none."""
-    if is_postgresql(url):
+    if url.partition("://")[0] in {"postgresql", "postgres"}:
+        from poller.store.postgresql import PostgresqlDatabase  # noqa: PLC0415 - slow to import, and often not needed
+
         return SqlStore(PostgresqlDatabase(url, password))
     return SqlStore(SqliteDatabase(url))
 
@@ -124,7 +128,7 @@ class SqlStore:
 
     def cluster(self) -> SqlCluster | None:
         """What the replicas on the store share; None for one that belongs to one daemon."""
-        if isinstance(self._database, PostgresqlDatabase):
+        if self._database.is_shared:
             return SqlCluster(partial(self._transaction, turn=self._sharing), self._database.insert)
         return None
 

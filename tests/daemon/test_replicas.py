@@ -35,6 +35,7 @@ pytestmark = pytest.mark.e2e
 TASKS = int(os.environ.get("POLLER_TEST_REPLICATED_TASKS", "2000"))
 DISTURBED_SECONDS = float(os.environ.get("POLLER_TEST_REPLICATED_SECONDS", "20"))
 CALM_SECONDS = 4.0
+ENDLESS = [f"endless-{number}" for number in range(30)]
 LEASE = 6.0
 QUICK: dict[str, Any] = {"replicas": {"lease": "6s"}, "schedule": {"initial": "1s", "max": "3s"}}
 
@@ -151,10 +152,14 @@ class Site:
 async def site(
     server: PostgresServer, folder: Path, count: int, seconds: str, replicas: int = 3, **scenario: Any
 ) -> AsyncIterator[Site]:
-    """Replicas, yet to be started, that watch ``count`` jobs of at most so many ``seconds``; killed afterwards."""
+    """Replicas, yet to be started, that watch ``count`` jobs of at most so many ``seconds``, and some that do not end;
+    killed afterwards.
+    """
     database = server.create_database()
-    tasks = [job(name) for name in names(count)]
-    async with cloud_of_replicas(generate=generated(count, seconds), **scenario) as cloud:
+    endless = [{"api": "job", "name": name, "params": {"job_id": name}, "duration": "1h"} for name in ENDLESS]
+    tasks = [job(name) for name in (*names(count), *ENDLESS)]
+    scenario = {"generate": generated(count, seconds), **scenario, "tasks": [*endless, *scenario.get("tasks", ())]}
+    async with cloud_of_replicas(**scenario) as cloud:
         async with Replicas(folder, replicas, cloud, database, tasks, **QUICK) as running:
             yield Site(server, database, cloud, running)
 
@@ -164,8 +169,7 @@ async def test_replicas_killed_stopped_and_started_at_random(postgres_server: Po
     """And the database restarted: each task ends once, told by somebody; no task is shown by two replicas, nor polled
     by two while nothing happens.
     """
-    longest = CALM_SECONDS + DISTURBED_SECONDS + 35
-    async with site(postgres_server, tmp_path, TASKS, f"{longest:.0f}s") as there:
+    async with site(postgres_server, tmp_path, TASKS, f"{DISTURBED_SECONDS + 35:.0f}s") as there:
         replicas = there.replicas
         await replicas.start()
         disturber, inspector = Disturber(replicas, postgres_server, seed=6), Inspector(replicas)
@@ -224,7 +228,7 @@ async def test_after_sigkill_the_others_take_over_within_the_lease(
         print(figures)  # noqa: T201 - figures for people
         await replicas[0].start()
         await replicas.until_shared((0, 2))
-        await replicas.until_shown((0, 2), names(count))
+        await replicas.until_shown((0, 2), [*names(count), *ENDLESS])
     assert replicas.logged("replica.died")
 
 
@@ -255,7 +259,7 @@ async def test_any_replica_answers_for_all_tasks_and_takes_changes_of_the_watchl
     count, more = 20, [f"added-{number}" for number in range(20)]
     scripted = [{"api": "job", "name": name, "params": {"job_id": name}, "duration": "10m"} for name in more]
     async with site(postgres_server, tmp_path, count, "10m", tasks=scripted) as there:
-        replicas, everything = there.replicas, sorted([*names(count), *more])
+        replicas, everything = there.replicas, sorted([*names(count), *ENDLESS, *more])
         replicas.rewrite("web:\n", "web:\n  api_token: s3cret\n")
         await replicas.start()
         async with aiohttp.ClientSession(headers={"Authorization": "Bearer s3cret"}) as session:
@@ -280,7 +284,7 @@ async def test_any_replica_answers_for_all_tasks_and_takes_changes_of_the_watchl
 async def test_the_watchlist_last_loaded_wins_during_a_rollout(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """A replica with another config comes: all follow its watchlist, and what stays is polled without a gap."""
     count = 20
-    newer = names(count)[5:]
+    newer = [*names(count)[5:], *ENDLESS]
     async with site(postgres_server, tmp_path, count, "10m", replicas=2) as there:
         (tmp_path / "new").mkdir()
         tasks = [job(name) for name in newer]

@@ -159,8 +159,8 @@ async def site(folder: Path, server: PostgresServer, url: str, **sections: Any) 
         "api": "job",
         "count": JOBS,
         "prefix": "job-",
-        "pending": ["0s", "5s"],
-        "duration": ["1s", "20s"],
+        "pending": ["0s", "3s"],
+        "duration": ["1s", "14s"],
         "ends": {"succeeded": 0.8, "failed": 0.15, "stopped": 0.05},
     }
     tasks = [{"api": "job", "name": ENDLESS, "params": {"job_id": ENDLESS}, "duration": "1h"}]
@@ -188,7 +188,7 @@ async def test_a_database_that_does_not_answer(
     async with site(tmp_path, postgres_server, postgres_url) as there:
         await there.proxy.blackhole()
         await there.until_in_trouble()
-        assert await there.stay(4 * LEASE) > 0
+        assert await there.stay(2 * LEASE) > 0
         await there.proxy.heal()
         await there.until_well()
         await there.until_over()
@@ -204,7 +204,7 @@ async def test_a_database_that_cannot_be_reached(
         await there.proxy.reset()
         await there.proxy.refuse()
         await there.until_in_trouble()
-        assert await there.stay(4 * LEASE) > 0
+        assert await there.stay(2 * LEASE) > 0
         await there.proxy.heal()
         await there.until_well()
         await there.until_over()
