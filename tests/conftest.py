@@ -26,6 +26,13 @@ def loop_between_tests() -> Generator[None]:
     loop.close()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Virtual time moves after few rounds of a loop with nothing to do: the default, 42, is most of a long test."""
+    marks = list(item.iter_markers("looptime"))
+    if marks and not any("noop_cycles" in mark.kwargs for mark in marks):
+        item.add_marker(pytest.mark.looptime(noop_cycles=4))
+
+
 Report = TypeVar("Report", pytest.CollectReport, pytest.TestReport)
 
 

@@ -92,9 +92,9 @@ class Site:
                 await asyncio.sleep(0.1)
         assert await self.running.stop() == 0
 
-    async def assert_nothing_lost(self) -> None:
-        """Each job ended once; what is stored was told once, and its ways are unbroken."""
-        assert_in_order([tuple(row) for row in await self.execute(WAY)], self.running)
+    async def assert_nothing_lost(self, lives: int = 1) -> None:
+        """Each job ended once; what is stored was told, once by each life at most, and its ways are unbroken."""
+        assert_in_order([tuple(row) for row in await self.execute(WAY)], self.running, lives)
 
 
 async def standing(running: DaemonProcess) -> tuple[int, int]:
@@ -124,13 +124,13 @@ def ends(lines: list[dict[str, Any]]) -> list[str]:
 def assert_in_order(rows: Sequence[tuple[Any, ...]], running: DaemonProcess, lives: int = 1) -> None:
     """Each job has one terminal transition; every transition was logged; each begins where and not before the last.
 
-    It was logged once, if there was but one life of the daemon.
+    A life of the daemon logs it once; the next does so again if the mark that it was told could not be stored.
     """
     counts = Counter(row[1] for row in rows if row[3] in TERMINAL)
     assert counts == {f"job-{number}": 1 for number in range(1, JOBS + 1)}
     logged = Counter(line["transition_id"] for line in running.logged("task.transition"))
     assert set(logged) == {row[0] for row in rows}
-    assert lives > 1 or set(logged.values()) == {1}
+    assert max(logged.values()) <= lives
     last: dict[str, tuple[str, float]] = {}
     for _, task, source, target, at in rows:
         state, before = last.get(task, ("unknown", 0.0))
@@ -358,7 +358,7 @@ async def test_the_end_comes_soon_while_the_database_does_not_answer(
         await there.proxy.heal()
         await there.running.start()
         await there.until_over()
-    await there.assert_nothing_lost()
+    await there.assert_nothing_lost(lives=2)
 
 
 # --- a disk that is full ---------------------------------------------------------------------------------------
