@@ -29,8 +29,11 @@ class Clock(Protocol):
 class Provider(Protocol):
     """One connection to a provider's API."""
 
-    async def poll(self, entry: Entry) -> Observation:
-        """One attempt at asking for the task's status. Never raises on account of the provider or the network."""
+    async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
+        """One attempt at asking for the task's status. Never raises on account of the provider or the network.
+
+        ``before`` is what an earlier poll brought: it is given back itself when the answer says the same again.
+        """
         ...
 
     def family(self, entry: Entry) -> str:

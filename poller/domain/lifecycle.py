@@ -172,6 +172,8 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
     begins = _begins_run(before, state, seen.run_id)
     if before.state in CONCLUDED and not begins:
         return before
+    if state not in ENDS and _tells_the_same(before, seen):
+        return before
     status = _next_run(before, now) if begins else before
     moved = _progress_moved(status, seen)
     read = replace(
@@ -187,6 +189,19 @@ def _read(before: Status, seen: Observation, now: float) -> Status:
         subtasks=seen.subtasks,
     )
     return _end(read, seen, _noticed(before, read, now)) if state in ENDS else read
+
+
+def _tells_the_same(before: Status, seen: Observation) -> bool:
+    """Whether all that ``seen`` tells of a run that goes on is known; most polls bring just that."""
+    return (
+        seen.state is before.state
+        and seen.progress == before.progress
+        and seen.raw_status == before.raw_status
+        and seen.message == before.message
+        and seen.subtasks == before.subtasks
+        and seen.started_at in (None, before.started_at)
+        and seen.run_id in (None, "", before.run_id)
+    )
 
 
 def _begins_run(status: Status, state: State, run_id: str | None) -> bool:
@@ -276,7 +291,7 @@ def _step(
         status = replace(status, transitions=before.transitions + 1)
         contact = replace(contact, attempt=1)
     status = _flag(_patient(status, task.entry.policy, now), contact, task.entry.policy, seen, now, late_age)
-    changed = status != before
+    changed = status is not before and status != before
     after = Task(task.entry, status if changed else before, contact)
     return Step(
         after,

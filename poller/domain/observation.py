@@ -63,7 +63,8 @@ class Observation:
     ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
     the next. ``rule`` tells which rule of the spec decided, ``saw`` what that saw in the answer, ``code`` the
     provider's error code. ``again``: it is worth asking once more at once. ``credentials_version`` is that of the
-    credentials that were refused. ``runs``, newest first, is what a list of runs brought. ``explain`` tells all of it;
+    credentials that were refused. ``runs``, newest first, is what a list of runs brought. ``said`` stands for what the
+    answer said, its request id left out: another one that says the same need not be read. ``explain`` tells all of it;
     it never raises, and holds on to the whole answer.
     """
 
@@ -86,4 +87,5 @@ class Observation:
     again: bool = False
     credentials_version: int = 0
     runs: tuple[Run, ...] = ()
+    said: int | None = field(default=None, compare=False, repr=False)
     explain: Callable[[], Explanation] | None = field(default=None, compare=False, repr=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast, overload
 
 import orjson
@@ -17,7 +17,7 @@ import orjson
 from poller.domain.explanation import Explanation, Trial
 from poller.domain.observation import Observation, Outcome, Run, Subtasks
 from poller.domain.state import State
-from poller.providers.expressions import Document, Expression
+from poller.providers.expressions import Document, Expression, is_true
 from poller.providers.request import Reply
 from poller.providers.spec import Operation, Rule, Start, status_text
 
@@ -37,10 +37,33 @@ _LATEST = 253_402_300_799.0
 
 
 def classify(
-    operation: Operation, reply: Reply, now: float, explain: Callable[[], Explanation] | None = None
+    operation: Operation,
+    reply: Reply,
+    now: float,
+    explain: Callable[[], Explanation] | None = None,
+    said: int | None = None,
 ) -> Observation:
-    """What ``reply``, come at ``now``, says of the task that ``operation`` asked for; ``explain`` goes with it."""
-    return _Reading(operation, reply, now, explain).observation()
+    """What ``reply``, come at ``now``, says of the task that ``operation`` asked for.
+
+    ``explain`` and, with an answer, ``said`` go with it.
+    """
+    return _Reading(operation, reply, now, explain, said).observation()
+
+
+def saying(operation: Operation, reply: Reply) -> int | None:
+    """A number that stands for what ``reply`` says: one with the same number reads the same but for its request id.
+
+    None where headers have a say in that. The number is this process' own.
+    """
+    if reply.body is None or any(rule.header for rule in operation.rules):
+        return None
+    said = reply.body
+    if operation.request_id is not None:
+        told = operation.request_id.find(Document(_parse(said), operation.folding))
+        # Only where it stands once, nothing else can be cut out with it.
+        if isinstance(told, str) and said.count(text := told.encode(errors="replace")) == 1:
+            said = said.replace(text, b"")
+    return hash((reply.status, said))
 
 
 def retrace(operation: Operation, reply: Reply, now: float) -> tuple[Trial, ...]:
@@ -80,8 +103,10 @@ class _Reading:
         reply: Reply,
         now: float,
         explain: Callable[[], Explanation] | None = None,
+        said: int | None = None,
         trail: list[Trial] | None = None,
     ) -> None:
+        self._said = said
         self._operation = operation
         self._reply = reply
         self._now = now
@@ -117,7 +142,7 @@ class _Reading:
         return self._read(self._mapped) if self._mapped else self._unanswered(Outcome.UNRECOGNIZED, rule)
 
     def _read(self, state: State) -> Observation:
-        rule, saw = f"status {self._raw} is {state}", f"status '{self._raw}'"
+        rule, saw = _verdict(self._raw, state)
         if self._trail is not None:
             self._trail.append(Trial(rule, True, saw))
         return self._answered(state, rule, saw)
@@ -143,7 +168,7 @@ class _Reading:
             yield f"header {rule.header}", self._reply.headers.get(rule.header), rule.header in self._reply.headers
         if rule.when is not None:
             value = rule.when.find(self._document)
-            yield _FOUND, value, _truth(value)
+            yield _FOUND, value, is_true(value)
 
     def _saw(self, rule: Rule) -> str:
         """What the conditions of a rule found, up to the first that did not hold."""
@@ -197,6 +222,7 @@ class _Reading:
             code=self._contradiction(),
             rule=rule,
             saw=saw,
+            said=self._said,
             explain=self._explain,
         )
 
@@ -280,6 +306,12 @@ class _Reading:
             if state is State.FAILED and len(failed) < MOST_FAILED_SUBTASKS:
                 failed.append(cut(_text(reader.name.find(part)), LONGEST_TEXT // 5) or "?")
         return Subtasks(len(items), done, tuple(failed))
+
+
+@lru_cache(maxsize=1_024)
+def _verdict(raw: str | None, state: State) -> tuple[str, str]:
+    """The rule that a status of the map is, and what it saw. Cached: it is kept for every task."""
+    return f"status {raw} is {state}", f"status '{raw}'"
 
 
 def parse_time(value: object, unit: str = "s") -> float | None:
@@ -401,8 +433,3 @@ def _shown(what: str, value: object) -> str:
 
 def _first_text(expressions: Iterable[Expression], document: Document) -> str | None:
     return next((text for expression in expressions if (text := _text(expression.find(document)))), None)
-
-
-def _truth(value: object) -> bool:
-    """What JMESPath holds to be true: anything but null, false and what is empty."""
-    return value is not None and value is not False and value not in ("", [], {})

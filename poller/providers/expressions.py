@@ -1,12 +1,13 @@
 """Expressions into a JSON answer: JMESPath, compiled once, with keys folded where documents disagree on their spelling.
 
-A plain path (``result.status``) is a plain look-up. With folding, keys are compared without case and underscores, but
-not inside opaque values: those are the caller's own data, and are read as JSON where they are JSON in a string.
+A plain path (``result.status``) is a plain look-up, and so are several of them (``error.message || message``). With
+folding, keys are compared without case and underscores, but not inside opaque values: those are the caller's own data,
+and are read as JSON where they are JSON in a string.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, cast
 
 import jmespath
@@ -40,7 +41,7 @@ class Folding:
 
     def fold(self, key: str) -> str:
         """``key`` as it is compared."""
-        return key.replace("_", "").lower() if self.keys and len(key) <= _LONGEST_KEY else key
+        return _fold(key) if self.keys and len(key) <= _LONGEST_KEY else key
 
     def document(self, value: object) -> object:
         """``value`` with its keys folded and its opaque values read; where two keys fold alike the first one stays."""
@@ -58,6 +59,12 @@ class Folding:
             name = self.fold(key)
             folded.setdefault(name, _read_opaque(item) if name in self.opaque else self._folded(item, left, depth + 1))
         return folded
+
+
+@lru_cache(maxsize=4_096)
+def _fold(key: str) -> str:
+    # Cached, because all answers of an operation have the same few keys.
+    return key.replace("_", "").lower()
 
 
 class Document:
@@ -84,23 +91,54 @@ class Expression(Protocol):
 
 
 class _Path:
-    def __init__(self, keys: tuple[str, ...], folding: Folding) -> None:
-        self._keys = keys
+    """A plain path. Behind an opaque key, keys are compared as they are spelled."""
+
+    def __init__(self, keys: Iterable[str], folding: Folding) -> None:
         self._folding = folding
+        self._steps: list[tuple[str, bool, bool]] = []
+        folds = folding.keys
+        for key in keys:
+            opens = folding.fold(key) in folding.opaque and not self._is_opaque
+            self._steps.append((key, folds, opens))
+            folds = folds and not opens
+
+    @property
+    def _is_opaque(self) -> bool:
+        return any(opens for _, _, opens in self._steps)
 
     def find(self, document: Document) -> Any:
         value = document.value
-        for key in self._keys:
+        for key, folds, opens in self._steps:
             if not isinstance(value, dict):
                 return None
-            value = value[key] if key in value else self._find_folded(value, key)
+            if key in value:
+                value = value[key]
+            elif folds and len(value) <= _MOST_FOLDED:
+                value = self._find_folded(value, key)
+            else:
+                return None
+            if opens:
+                value = _read_opaque(value)
         return value
 
     def _find_folded(self, value: Mapping[str, object], key: str) -> object:
-        if not self._folding.keys or len(value) > _MOST_FOLDED:
-            return None
         wanted = self._folding.fold(key)
         return next((item for name, item in value.items() if self._folding.fold(name) == wanted), None)
+
+
+class _FirstOf:
+    """``a || b``: the first that finds anything, in JMESPath's sense, or what the last one finds."""
+
+    def __init__(self, paths: Iterable[_Path]) -> None:
+        self._paths = tuple(paths)
+
+    def find(self, document: Document) -> Any:
+        value = None
+        for path in self._paths:
+            value = path.find(document)
+            if is_true(value):
+                break
+        return value
 
 
 class _Search:
@@ -115,12 +153,17 @@ class _Search:
             return None
 
 
+def is_true(value: object) -> bool:
+    """What JMESPath holds to be true: anything but null, false and what is empty."""
+    return value is not None and value is not False and value not in ("", [], {})
+
+
 def compile_expression(text: str, folding: Folding) -> Expression:
     """The expression in ``text``. Raises ValueError, saying where it goes wrong."""
-    if _PLAIN.fullmatch(text):
-        keys = tuple(text.split("."))
-        if not folding.opaque.intersection(map(folding.fold, keys)):
-            return _Path(keys, folding)
+    plain = [each.strip() for each in text.split("||")]
+    if all(map(_PLAIN.fullmatch, plain)):
+        paths = [_Path(each.split("."), folding) for each in plain]
+        return paths[0] if len(paths) == 1 else _FirstOf(paths)
     try:
         parsed = jmespath.compile(text)
     except JMESPathError as error:

@@ -5,7 +5,7 @@ transport would change on its own is therefore settled, or refused, when the req
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from string import ascii_letters, digits
 from unicodedata import category
@@ -15,6 +15,11 @@ from yarl import URL
 
 # RFC 9110, section 5.6.2: the characters of a token.
 _TOKEN_CHARACTERS = frozenset(ascii_letters + digits + "!#$%&'*+-.^_`|~")
+
+
+# RFC 3986, section 2.3: what needs no encoding.
+_UNRESERVED = frozenset(ascii_letters + digits + "-._~")
+_DOTS = ("", ".", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,18 @@ class Request:
 
     def with_headers(self, extra: Mapping[str, str]) -> "Request":
         """Gives a copy with `extra` added; a header of the same name, in whatever case, gives way."""
+        _check_headers(extra)
         replaced = {name.lower() for name in extra}
         kept = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
-        return Request(self.method, self.origin, self.path, self.query, {**kept, **extra}, self.body)
+        # All but what is extra was checked already.
+        copy = object.__new__(Request)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, getattr(self, name))
+        object.__setattr__(copy, "headers", {**kept, **extra})
+        return copy
+
+
+_FIELDS = tuple(field.name for field in fields(Request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,9 @@ def encode_segment(value: str) -> str:
     `ValueError` for what cannot arrive as given: nothing, `.` and `..` (transports resolve them, RFC 3986 section
     5.2.4, after the path was signed) and control characters.
     """
-    if value in ("", ".", ".."):
+    if _UNRESERVED.issuperset(value) and value not in _DOTS:
+        return value
+    if value in _DOTS:
         raise ValueError(f"{value!r} cannot be a path segment: give a value other than '', '.' and '..'")
     if holds_unsendable(value):
         raise ValueError(f"{value!r} cannot be a path segment: it holds a control character or half a surrogate pair")
@@ -150,6 +166,7 @@ def _is_plain_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+@lru_cache(maxsize=16)
 def _check_method(method: str) -> None:
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise ValueError(f"method {method!r}: expected upper-case letters, like GET")

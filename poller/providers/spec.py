@@ -12,7 +12,7 @@ The answers of a `start` section are judged in the same way, by its own rules fi
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -534,12 +534,19 @@ def status_text(value: object) -> str | None:
 
 def template_params(template: str) -> tuple[str, ...]:
     """The names in ``{braces}``, in their order."""
-    return tuple(_TEMPLATE.findall(template))
+    return _taken_apart(template)[1::2]
+
+
+@lru_cache(maxsize=4_096)
+def _taken_apart(template: str) -> tuple[str, ...]:
+    """Text and names in turn; text is first and last, and may be empty. Cached: every poll fills the same templates."""
+    return tuple(_TEMPLATE.split(template))
 
 
 def fill(template: str, params: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
     """``template`` with its parameters put in, each through ``encode``. KeyError for one that is not given."""
-    return _TEMPLATE.sub(lambda match: encode(params[match[1]]), template)
+    parts = _taken_apart(template)
+    return "".join([encode(params[part]) if place % 2 else part for place, part in enumerate(parts)])
 
 
 def fill_body(template: Json, params: Mapping[str, str]) -> Json:

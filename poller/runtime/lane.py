@@ -136,7 +136,7 @@ class Lane:
         errand = _Errand(send)
         self._errands.append(errand)
         if self._retired:
-            self._decline_errands()  # Nobody may be at work any more.
+            self._decline_errands(self._clock.monotonic())  # Nobody may be at work any more.
         self._wakeup.set()
         return await errand.brought
 
@@ -242,21 +242,21 @@ class Lane:
 
     async def _next(self) -> "Watch | _Errand":
         while True:
-            await self._heed_credentials()
-            self._decline_errands()
-            wait = self._wait()
-            if wait == 0 and await self._may_go():
+            if self._circuit.phase is Phase.PAUSED:
+                await self._heed_credentials()
+            now = self._clock.monotonic()
+            self._decline_errands(now)
+            wait = self._wait(now)
+            if wait == 0 and (self._circuit.phase is not Phase.PROBING or await self._may_probe()):
                 return self._take_errand() if self._errands else self._take()
             await self._wakeup.sleep(_DOUBT if wait == 0 else wait)
 
-    async def _may_go(self) -> bool:
-        """Whether the next poll may go out as far as other replicas are concerned; asking them may take a moment."""
-        if self._circuit.phase is not Phase.PROBING:
-            return True
+    async def _may_probe(self) -> bool:
+        """Whether a poll may go out that must be alone, as far as other replicas are concerned."""
         if not await self._neighbours.may_probe(self.provider, self._limits.timeout + _SLACK):
             return False
         self._probing = True
-        if self._wait() == 0:
+        if self._wait(self._clock.monotonic()) == 0:
             return True
         self._probed()
         return False
@@ -266,13 +266,13 @@ class Lane:
             self._probing = False
             self._neighbours.probed(self.provider)
 
-    def _decline_errands(self) -> None:
+    def _decline_errands(self, now: float) -> None:
         """Nobody waits for a pause to end: what is asked for beside the polls is asked for by somebody who waits."""
-        self._circuit = self._circuit.passed(self._clock.monotonic())
+        self._circuit = self._circuit.passed(now)
         if self._retired:
             self._decline(Outcome.UNREACHABLE, "the connection is being replaced by another one")
         elif self._circuit.phase is Phase.PAUSED and self._circuit.reason is not None:
-            left = format_duration(max(0.0, self._circuit.until - self._clock.monotonic()))
+            left = format_duration(max(0.0, self._circuit.until - now))
             self._decline(self._circuit.reason, f"the connection pauses as {self._circuit.reason}, for {left} yet")
 
     def _decline(self, outcome: Outcome, message: str) -> None:
@@ -294,14 +294,13 @@ class Lane:
             self._return()
             errand.bring(seen)
 
-    def _wait(self) -> float | None:
+    def _wait(self, now: float) -> float | None:
         """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
         if self._retired:
             self._leave_when_idle()
             return None
         if not self._neighbours.may_poll():
             return _DOUBT
-        now = self._clock.monotonic()
         if self._held() and not self._errands:
             self._moved_at = now
             return _DOUBT
@@ -321,8 +320,8 @@ class Lane:
             self._idle.set()
 
     async def _heed_credentials(self) -> None:
-        """Looks for other credentials while the connection pauses on their account: they end the pause."""
-        if self._circuit.phase is not Phase.PAUSED or self._circuit.reason is not Outcome.UNAUTHORIZED:
+        """Looks for other credentials, if the connection pauses on their account: they end the pause."""
+        if self._circuit.reason is not Outcome.UNAUTHORIZED:
             return
         await self._connection.renew_credentials(self._refused_version)
         if self._connection.credentials_version != self._refused_version:
@@ -354,7 +353,7 @@ class Lane:
         sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
         entry = watch.task.entry
         try:
-            seen = await self._guarded(self._connection.poll(entry), entry.name)
+            seen = await self._guarded(self._connection.poll(entry, watch.seen), entry.name)
         finally:
             watch.polling = False
             self._return()

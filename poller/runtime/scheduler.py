@@ -158,9 +158,14 @@ class Scheduler:
         self._ticked.add(watch)
         now = self._clock.now()
         self._conclude(watch, advance(watch.task, seen, now, watch.late_age), seen)
-        self._polls.note(watch, seen, now)
+        is_news = seen is not watch.seen
+        if is_news:
+            self._polls.note(watch, seen, now)
         self._plan(watch, seen)
-        self._failing.observed(watch, seen)
+        if is_news:
+            self._failing.observed(watch, seen)
+            # Without what would hold on to the whole answer.
+            watch.seen = replace(seen, explain=None) if seen.outcome is Outcome.ANSWERED else None
 
     async def refresh(self, watch: Watch) -> None:
         """Asks for the task's status beside its schedule, which stays, and concludes what comes of it."""
@@ -245,7 +250,7 @@ class Scheduler:
             self._running.start_soon(lane.run)
 
     def _move(self, watch: Watch, lane: Lane) -> None:
-        watch.lane = lane
+        watch.lane, watch.seen = lane, None  # The new one may read answers by other rules.
         self._forecasts.rejoin(watch, self._clock.now())
         if watch.due is not None and not watch.polling:
             lane.plan(watch, watch.due, watch.slack)

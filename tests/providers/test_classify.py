@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +24,14 @@ from poller.providers.classify import (
     parse_retry_after,
     parse_time,
     retrace,
+    saying,
 )
 from poller.providers.recorded import CASES
 from poller.providers.request import Reply
 from poller.providers.spec import Operation
 from tests.providers.answers import DATE, DEEP, FILES, NOW, OPERATIONS, TABLE, Row
 
+FUNCTION_TASK = OPERATIONS["alibaba-opensearch", "function-task"]
 LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
@@ -77,7 +79,7 @@ class TestTable:
     def test_tells_every_field(self) -> None:
         """Each field of an observation is told by some row: none is there for nothing."""
         told = {name for row in TABLE for name, value in asdict(read(row)).items() if value is not None}
-        assert told == {field.name for field in fields(Observation)} - {"explain"}
+        assert told == {field.name for field in fields(Observation)} - {"explain", "said"}
 
     def test_has_each_row_once(self) -> None:
         """No two rows go by one name."""
@@ -446,3 +448,59 @@ class TestCut:
     def test_of_nothing_is_nothing(self) -> None:
         """Nothing stays nothing."""
         assert cut(None, 5) is None
+
+
+def said(body: str | None, status: int = 200, operation: Operation = FUNCTION_TASK) -> int | None:
+    return saying(operation, Reply(status, CIMultiDict(), None if body is None else body.encode()))
+
+
+class TestSaying:
+    """The number that stands for what an answer says."""
+
+    RUNNING = '{"requestId": "%s", "result": {"status": "running", "progress": %d}}'
+
+    def test_leaves_the_request_id_out(self) -> None:
+        """Answers that differ in nothing but that have one number; where it stands otherwise does not matter."""
+        assert said(self.RUNNING % ("A-1", 5)) == said(self.RUNNING % ("B-22", 5)) is not None
+        assert said('{"request_id": "A"}') == said('{"request_id": "BC"}')
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (RUNNING % ("A", 5), RUNNING % ("A", 6)),
+            # An id that stands elsewhere too must not take that with it.
+            (
+                '{"requestId": "success", "result": {"status": "success"}}',
+                '{"requestId": "", "result": {"status": ""}}',
+            ),
+            ('{"requestId": "2", "status": "2"}', '{"requestId": "3", "status": "3"}'),
+            ('{"requestId": 7, "status": 1}', '{"requestId": 8, "status": 1}'),
+            ("", "{}"),
+        ],
+    )
+    def test_differs_with_anything_else(self, one: str, other: str) -> None:
+        """Whatever else differs makes another number."""
+        assert said(one) != said(other)
+
+    def test_knows_the_http_status(self) -> None:
+        """The same words may mean something else under another status."""
+        assert said("{}", 200) != said("{}", 404)
+
+    def test_is_none_where_it_cannot_tell(self) -> None:
+        """An answer that was not read to its end, and an operation whose rules look at headers."""
+        assert said(None) is None
+        rule = next(rule for rule in FUNCTION_TASK.fallbacks if rule.header)
+        assert said("{}", operation=replace(FUNCTION_TASK, rules=(rule,))) is None
+
+    @given(st.data())
+    def test_the_same_number_reads_the_same(self, data: st.DataObject) -> None:
+        """Of any two answers with one number, either may stand for the other; only their request ids may differ."""
+        operation = OPERATIONS[data.draw(st.sampled_from(sorted(OPERATIONS)))]
+        word = st.sampled_from(["", "1", "2", "running", "success", "code", "A"])
+        inner = st.dictionaries(st.sampled_from(["status", "progress", "task", "requestId"]), word, max_size=3)
+        keys = st.sampled_from(["requestId", "request_id", "status", "code", "result", "message", "error_code"])
+        bodies = st.dictionaries(keys, st.one_of(word, inner), max_size=4).map(orjson.dumps)
+        first, second = (Reply(200, CIMultiDict(), data.draw(bodies)) for _ in range(2))
+        if saying(operation, first) == saying(operation, second):
+            one, other = (replace(classify(operation, each, NOW), request_id=None) for each in (first, second))
+            assert one == other

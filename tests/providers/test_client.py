@@ -836,3 +836,41 @@ async def test_a_probe_is_one_request(rig: Rig) -> None:
         wire = await rig.wire(http(b'{"code": "SignatureNonceUsed"}', "400 Bad Request"))
         await rig.connect(wire.url, kind, KEY, repeats=repeats).poll(entry(kind, "function-task"))
         assert len(wire.requests) == requests
+
+
+class TestUnchanged:
+    """An answer that says the same again is not read again."""
+
+    async def test_is_given_back(self, rig: Rig) -> None:
+        """The very observation; another answer is read, and says so."""
+        wire = await rig.wire(telling(), telling(), telling(message="news"))
+        provider = rig.connect(wire.url)
+        first = await provider.poll(entry(JOBS, "job"))
+        second = await provider.poll(entry(JOBS, "job"), first)
+        third = await provider.poll(entry(JOBS, "job"), second)
+        assert second is first
+        assert (third is first, third.message) == (False, "news")
+
+    async def test_is_read_again_with_other_credentials(self, rig: Rig) -> None:
+        """What they are must be taken out of the same words, too."""
+        wire = await rig.wire(telling(message="new-token is here"))
+        source = Given(Bearer("old-token"))
+        provider = rig.connect(wire.url, source=source)
+        first = await provider.poll(entry(JOBS, "job"))
+        assert (await provider.poll(entry(JOBS, "job"), first)).message == "new-token is here"
+        source.credentials, source.version = Bearer("new-token"), 2
+        assert (await provider.poll(entry(JOBS, "job"), first)).message == "*** is here"
+
+    async def test_is_not_what_was_read_while_they_changed(self, rig: Rig) -> None:
+        """Of which nobody knows whose secrets were taken out."""
+        source = Given(Bearer("old-token"))
+
+        async def change(writer: asyncio.StreamWriter) -> None:
+            source.credentials, source.version = Bearer("new-token"), 2
+            writer.write(telling(message="new-token is here"))
+
+        wire = await rig.wire(change, telling(message="new-token is here"))
+        provider = rig.connect(wire.url, source=source)
+        first = await provider.poll(entry(JOBS, "job"))
+        assert first.said is None
+        assert (await provider.poll(entry(JOBS, "job"), first)).message == "*** is here"

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from poller.domain.errors import StoreError
+from poller.domain.explanation import Explanation
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import Flag, State
-from poller.domain.task import Contact, Status
+from poller.domain.task import Contact, Entry, Status
 from poller.protocols import Saved
 from poller.runtime.membership import Sole
 from tests.runtime.doubles import (
@@ -21,6 +22,7 @@ from tests.runtime.doubles import (
     ScriptedProvider,
     always,
     build_house,
+    build_lane,
     entry,
     run_house,
     saved,
@@ -254,3 +256,29 @@ async def test_what_has_ended_delays_nobody_after_a_restart() -> None:
     house = build_house({"one": provider}, entries, store, rate=1.0, draw=lambda: 0.99)
     await run_house(house, 30)
     assert provider.times()[0] <= 2
+
+
+async def test_a_connection_is_told_the_last_answer() -> None:
+    """Without what would hold on to all of it; after a poll without an answer, and over a new connection, nothing."""
+    told: list[str | None] = []
+
+    class Attentive(ScriptedProvider):
+        async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
+            assert before is None or before.explain is None
+            told.append(before.message if before else None)
+            return await super().poll(entry, before)
+
+    explained = replace(RUNNING, explain=lambda: Explanation(0.0, ()))
+    answers = {2: UNREACHABLE}
+    first, second = (
+        Attentive(lambda _, count: answers.get(count, replace(explained, message=f"{count}"))) for _ in range(2)
+    )
+    watched = entry("t", initial=10.0, max=10.0)
+    house = build_house({"one": first}, [watched])
+    polling = asyncio.create_task(run_house(house, 65))
+    await asyncio.sleep(45)
+    lane = build_lane("one", second, house.scheduler)
+    house.scheduler.use([lane])
+    await polling
+    assert told[:4] == [None, "1", None, "3"]
+    assert told[len(first.polls) :][:2] == [None, "1"]
