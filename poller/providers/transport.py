@@ -3,11 +3,11 @@
 import asyncio
 import select
 import ssl
+import time
 import zlib
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol, cast
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -18,7 +18,7 @@ from yarl import URL
 from poller.config.certificates import UnusableError
 from poller.config.settings import TlsClient
 from poller.providers.failures import EndlessError, Route, complaint, proxy_login_refused
-from poller.providers.proxy import ProxySource, no_proxy
+from poller.providers.proxy import Proxy, ProxySource, no_proxy
 from poller.providers.request import Reply, Request
 from poller.providers.tls import ClientContext
 
@@ -29,6 +29,9 @@ MOST_RECEIVED = 2 * LONGEST_BODY
 IDLE_SECONDS = 4.0
 """Seconds after which an idle connection is used no more. Many servers close theirs after five: a request that crosses
 with that is lost, and is not sent a second time."""
+UNHEARD_SECONDS = 0.05
+"""Seconds since its last use after which a connection is asked whether the server hung up unheard. No server keeps
+connections open for less; to ask each time would cost a system call for each poll."""
 DNS_SECONDS = 10
 """Seconds for which a name's addresses are remembered."""
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
@@ -86,44 +89,47 @@ class HttpTransport:
         """The reply to ``request``, sent once, its body decoded. NotBroughtError when there is none."""
         url = URL(request.url, encoded=True)
         try:
-            route = Route(url, self._timeout, self._connect_timeout, self._tls, self._proxy())
+            proxy = self._proxy()
         except ValueError as error:
             raise NotBroughtError(f"proxy: {error}") from error
         try:
-            return await self._exchange(request, route)
+            return await self._exchange(request, url, proxy)
         except _NOT_BROUGHT as error:
-            raise NotBroughtError(self._complaint(error, route)) from error
+            raise NotBroughtError(self._complaint(error, self._route(url, proxy))) from error
         finally:
-            self._connecting.discard(asyncio.current_task())
+            if self._connecting:
+                self._connecting.discard(asyncio.current_task())
 
     async def close(self) -> None:
         """Closes the sockets."""
         if self._session is not None:
             await self._session.close()
 
-    async def _exchange(self, request: Request, route: Route) -> Reply:
-        session = self._open_session()
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **request.headers}
+    async def _exchange(self, request: Request, url: URL, proxy: Proxy | None) -> Reply:
+        session = self._session or self._open_session()
         async with session.request(
             request.method,
-            route.url,
-            headers={**headers, **_for_plain_proxy(route)},
+            url,
+            headers={**request.headers, **_for_plain_proxy(url, proxy)} if proxy else request.headers,
             data=request.body or None,
             allow_redirects=False,
-            ssl=self._ssl(route),
+            ssl=self._ssl(url),
             server_hostname=self._tls.server_name,
-            **_by_proxy(route),
+            **_by_proxy(url, proxy),
         ) as response:
-            if response.status == 407 and route.proxy is not None:
-                raise NotBroughtError(proxy_login_refused(route))
+            if response.status == 407 and proxy is not None:
+                raise NotBroughtError(proxy_login_refused(self._route(url, proxy)))
             body = await _read(response)
-            if body is not None and route.proxy is not None:
-                body = route.proxy.hide_login(body)
+            if body is not None and proxy is not None:
+                body = proxy.hide_login(body)
             return Reply(response.status, response.headers, body)
 
-    def _ssl(self, route: Route) -> ssl.SSLContext | bool:
+    def _route(self, url: URL, proxy: Proxy | None) -> Route:
+        return Route(url, self._timeout, self._connect_timeout, self._tls, proxy)
+
+    def _ssl(self, url: URL) -> ssl.SSLContext | bool:
         """What encrypts the connection. Connections are reused for as long as it is the same."""
-        if route.url.scheme != "https" or self._tls_as_usual:
+        if self._tls_as_usual or url.scheme != "https":
             return True
         if self._context is None:
             self._context = ClientContext(self._tls, asyncio.get_running_loop().time)
@@ -141,27 +147,30 @@ class HttpTransport:
         return complaint(cause or error, route) + (f"; {problem}" if problem else "")
 
     def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=_Pool(
-                    self._connecting,
-                    limit=self._max_in_flight,
-                    keepalive_timeout=IDLE_SECONDS,
-                    ttl_dns_cache=DNS_SECONDS,
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeout,
-                    connect=self._connect_timeout,
-                    ceil_threshold=float("inf"),
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Content-Type",),
-                headers={"User-Agent": f"poller/{version('poller')}"},
-                auto_decompress=False,
-                middlewares=(_once,),
-                # No proxy and no .netrc but for what is passed in here.
-                trust_env=False,
-            )
+        self._session = aiohttp.ClientSession(
+            connector=_Pool(
+                self._connecting,
+                limit=self._max_in_flight,
+                keepalive_timeout=IDLE_SECONDS,
+                ttl_dns_cache=DNS_SECONDS,
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout,
+                connect=self._connect_timeout,
+                ceil_threshold=float("inf"),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Content-Type",),
+            headers={
+                "User-Agent": f"poller/{version('poller')}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            auto_decompress=False,
+            middlewares=(_once,),
+            # No proxy and no .netrc but for what is passed in here.
+            trust_env=False,
+        )
         return self._session
 
 
@@ -175,7 +184,6 @@ class _Pool(aiohttp.TCPConnector):
     def __init__(self, connecting: set[asyncio.Task[Any] | None], **options: Any) -> None:
         super().__init__(**options)
         self._connecting = connecting
-        self._used: WeakSet[asyncio.Protocol] = WeakSet()
         # aiohttp has no public way to bound what its parser is fed.
         self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
 
@@ -191,18 +199,26 @@ class _Pool(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
-            if protocol is None or protocol not in self._used or not _is_hung_up(connection.transport):
+            if not isinstance(protocol, _Bounded):
+                break
+            before, protocol.used_at = protocol.used_at, _boot_time()
+            # While the loop runs it hears of it when a server hangs up.
+            if before is None or protocol.used_at - before < UNHEARD_SECONDS or not _is_hung_up(connection.transport):
                 break
             connection.close()
-        if protocol is not None:
-            self._used.add(protocol)
         self._connecting.discard(waiting)
         return connection
+
+
+def _boot_time() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class _Bounded(ResponseHandler):
     """Gives up a connection on which more comes than an answer can be: HTTP sets no end to what is not the body."""
 
+    used_at: float | None = None
+    """When it was last taken into use, on the clock that goes on while the machine sleeps."""
     _received = 0
 
     def set_response_params(self, **params: Any) -> None:
@@ -233,15 +249,15 @@ def _is_hung_up(transport: asyncio.Transport | None) -> bool:
     return bool(ends.poll(0))
 
 
-def _for_plain_proxy(route: Route) -> dict[str, str]:
+def _for_plain_proxy(url: URL, proxy: Proxy) -> dict[str, str]:
     """What a proxy is told with the request itself where that goes through it unencrypted."""
-    return route.proxy.headers if route.proxy is not None and route.url.scheme == "http" else {}
+    return proxy.headers if url.scheme == "http" else {}
 
 
-def _by_proxy(route: Route) -> dict[str, Any]:
-    if route.proxy is None:
+def _by_proxy(url: URL, proxy: Proxy | None) -> dict[str, Any]:
+    if proxy is None:
         return {}
-    return {"proxy": route.proxy.url, "proxy_headers": route.proxy.headers if route.url.scheme == "https" else None}
+    return {"proxy": proxy.url, "proxy_headers": proxy.headers if url.scheme == "https" else None}
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -253,13 +269,14 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """The decoded content; None, and the rest is not read, when it is longer than LONGEST_BODY."""
-    raw = bytearray()
-    async for chunk in response.content.iter_any():
-        raw += chunk
-        if len(raw) > LONGEST_BODY:
+    chunks, length = [], 0
+    while not response.content.at_eof():
+        chunks.append(await response.content.readany())
+        length += len(chunks[-1])
+        if length > LONGEST_BODY:
             response.close()
             return None
-    return _decoded(bytes(raw), response.headers.get("Content-Encoding", "identity").strip().lower())
+    return _decoded(b"".join(chunks), response.headers.get("Content-Encoding", "identity").strip().lower())
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes | None:

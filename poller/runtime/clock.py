@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 
 class LoopClock:
-    """Wall clock and the event loop's own. Implements `poller.protocols.Clock`."""
+    """Wall clock and the event loop's own. Implements `poller.protocols.Clock`.
+
+    It stays with the first event loop that it is asked in: to find that out costs a system call each time.
+    """
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
+        self._monotonic: Callable[[], float] | None = None
 
     def now(self) -> float:
         """Wall clock, epoch seconds."""
@@ -17,7 +21,9 @@ class LoopClock:
 
     def monotonic(self) -> float:
         """The event loop's time, seconds."""
-        return asyncio.get_running_loop().time()
+        if self._monotonic is None:
+            self._monotonic = asyncio.get_running_loop().time
+        return self._monotonic()
 
 
 class Wakeup:

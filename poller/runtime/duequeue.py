@@ -76,9 +76,16 @@ class DueQueue:
         Those ``refused``, longest ago first, go only when all others have gone: the task may be what is refused.
         """
         self._advance(now)
-        held = [watch for watch in refused if watch in self._due]
-        watch = held[0] if len(held) == len(self._due) else self._foremost(now, held)
+        if len(self._due) == 1:
+            (watch,) = self._due
+        else:
+            held = [watch for watch in refused if watch in self._due]
+            watch = held[0] if len(held) == len(self._due) else self._foremost(now, held)
         self.drop(watch)
+        if not self._due:
+            # What is left there are places that nobody has any more.
+            self._latest.clear()
+            self._turns.clear()
         return watch
 
     def _advance(self, now: float) -> None:

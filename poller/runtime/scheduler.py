@@ -161,7 +161,7 @@ class Scheduler:
         is_news = seen is not watch.seen
         if is_news:
             self._polls.note(watch, seen, now)
-        self._plan(watch, seen)
+        self._plan(watch, seen, now)
         if is_news:
             self._failing.observed(watch, seen)
             # Without what would hold on to the whole answer.
@@ -310,20 +310,19 @@ class Scheduler:
         if step.changed:
             self._committer.submit(step, finished)
 
-    def _plan(self, watch: Watch, seen: Observation) -> None:
+    def _plan(self, watch: Watch, seen: Observation, now: float) -> None:
         if watch.task.over:
             watch.lane.drop(watch)
             return
+        age = now - watch.run_began_at
         # A refused poll is still due: it goes out as soon as its connection may be used.
-        delay = 0.0 if seen.outcome in REFUSALS else self._delay(watch, seen)
-        age = self._clock.now() + delay - watch.run_began_at
-        may_wait = slack(watch.prospect, age, watch.task.entry.policy, delay)
+        delay = 0.0 if seen.outcome in REFUSALS else self._delay(watch, seen, age)
+        may_wait = slack(watch.prospect, age + delay, watch.task.entry.policy, delay)
         watch.lane.plan(watch, self._clock.monotonic() + delay, may_wait)
 
-    def _delay(self, watch: Watch, seen: Observation) -> float:
+    def _delay(self, watch: Watch, seen: Observation, age: float) -> float:
         # While no answers come, an end would not be seen: the polls wait for better times.
         foreseen = watch.prospect if seen.outcome is Outcome.ANSWERED else None
-        age = self._clock.now() - watch.run_began_at
         return next_delay(watch.task, self._draw(), seen.retry_after, foreseen, age)
 
     def _await_lapse(self, watch: Watch) -> None:

@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -21,7 +22,7 @@ from poller.config.values import Surroundings
 from poller.providers.proxy import Proxy, parse_proxy, proxy_source
 from poller.providers.request import Request
 from poller.providers.tls import LOOK_SECONDS, ClientContext
-from poller.providers.transport import IDLE_SECONDS, HttpTransport, NotBroughtError
+from poller.providers.transport import IDLE_SECONDS, UNHEARD_SECONDS, HttpTransport, NotBroughtError
 from tests.providers.authority import NOW, Authority, self_signed, tls_server
 from tests.providers.wire import Behaviour, Wire, http, then_close, then_reset, then_silence
 
@@ -539,6 +540,7 @@ async def _frozen(row: Any, tmp_path: Path) -> None:
         assert await brought(f"http://127.0.0.1:{port}", transport) == ANSWERED
         # Nothing runs here meanwhile: the event loop does not hear of the hang-up before the next request is sent.
         assert server.stdout.readline() == "hung up\n"
+        time.sleep(2 * UNHEARD_SECONDS)  # noqa: ASYNC251 - that is the point
         assert await brought(f"http://127.0.0.1:{port}", transport) == ANSWERED
         assert server.stdout.readline() == "hung up\n"
         await transport.close()
