@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from poller.config.settings import TlsClient
@@ -106,7 +107,7 @@ def _broken(error: BaseException, route: Route) -> str:
         return f"{route.peer} sent more than any answer holds, and no end of it"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer was cut short"
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, HttpProcessingError | aiohttp.ClientResponseError):
         # aiohttp makes an HTTP 400 of what is no HTTP at all; nobody has said that.
         return f"what came is no HTTP: {cut(error.message, LONGEST_QUOTE)}"
     if isinstance(error, ConnectionResetError) or getattr(error, "errno", None) == errno.ECONNRESET:

@@ -5,13 +5,14 @@ import select
 import ssl
 import time
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any, Protocol, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
 from aiohttp.tracing import Trace
 from yarl import URL
 
@@ -36,7 +37,12 @@ DNS_SECONDS = 10
 """Seconds for which a name's addresses are remembered."""
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-_NOT_BROUGHT = (aiohttp.ClientError, OSError, TimeoutError, ValueError, EOFError)
+_NOT_BROUGHT = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError, EOFError)
+_USUAL_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"poller/{version('poller')}",
+}
 
 
 class NotBroughtError(Exception):
@@ -55,15 +61,15 @@ class Transport(Protocol):
         ...
 
 
-class _LostError(aiohttp.ClientError):
-    """The connection broke. aiohttp would send the same request, nonce and all, once more on an error of its own."""
-
-
 class HttpTransport:
     """A pool of sockets. Implements `Transport`; ``timeout`` is for the whole of one exchange, in seconds.
 
     ``connect_timeout`` is for getting a connection; left out, ``timeout`` holds. Without a ``proxy`` none is used,
     whatever the environment says.
+
+    aiohttp makes the connections, keeps them and reads what comes; its client on top of that is not used. That would
+    send a request a second time when a connection breaks, write the URL and the headers anew, and take as long for it
+    as all the rest of a poll.
     """
 
     def __init__(
@@ -81,55 +87,88 @@ class HttpTransport:
         self._tls = tls or TlsClient()
         self._tls_as_usual = self._tls == TlsClient()
         self._proxy = proxy
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: _Pool | None = None
         self._context: ClientContext | None = None
-        self._connecting: set[asyncio.Task[Any] | None] = set()
+        self._limits = aiohttp.ClientTimeout(connect=self._connect_timeout, ceil_threshold=float("inf"))
+        self._way: tuple[str, ssl.SSLContext | bool, aiohttp.ClientRequest] | None = None
 
     async def exchange(self, request: Request) -> Reply:
         """The reply to ``request``, sent once, its body decoded. NotBroughtError when there is none."""
-        url = URL(request.url, encoded=True)
         try:
             proxy = self._proxy()
         except ValueError as error:
             raise NotBroughtError(f"proxy: {error}") from error
+        connection: Connection | None = None
         try:
-            return await self._exchange(request, url, proxy)
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect(request.origin, proxy)
+                return await self._ask(connection, request, proxy)
         except _NOT_BROUGHT as error:
-            raise NotBroughtError(self._complaint(error, self._route(url, proxy))) from error
+            cause = error
+            if connection is None and isinstance(error, TimeoutError):
+                cause = aiohttp.ConnectionTimeoutError()
+            raise NotBroughtError(self._complaint(cause, self._route(request, proxy))) from error
         finally:
-            if self._connecting:
-                self._connecting.discard(asyncio.current_task())
+            if connection is not None:
+                connection.close()  # Unless it was released.
 
     async def close(self) -> None:
         """Closes the sockets."""
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
-    async def _exchange(self, request: Request, url: URL, proxy: Proxy | None) -> Reply:
-        session = self._session or self._open_session()
-        async with session.request(
-            request.method,
+    async def _connect(self, origin: str, proxy: Proxy | None) -> Connection:
+        if self._pool is None:
+            self._pool = _Pool(limit=self._max_in_flight, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=DNS_SECONDS)
+        return await self._pool.connect(self._way_to(origin, proxy), [], self._limits)
+
+    def _way_to(self, origin: str, proxy: Proxy | None) -> aiohttp.ClientRequest:
+        """Where a connection is to lead, and how, in aiohttp's terms."""
+        encrypting = self._ssl(origin)
+        if self._way is not None and self._way[:2] == (origin, encrypting) and proxy is None:
+            return self._way[2]
+        url = URL(origin, encoded=True)
+        way = aiohttp.ClientRequest(
+            "GET",
             url,
-            headers={**request.headers, **_for_plain_proxy(url, proxy)} if proxy else request.headers,
-            data=request.body or None,
-            allow_redirects=False,
-            ssl=self._ssl(url),
+            loop=asyncio.get_running_loop(),
+            ssl=encrypting,
             server_hostname=self._tls.server_name,
-            **_by_proxy(url, proxy),
-        ) as response:
-            if response.status == 407 and proxy is not None:
-                raise NotBroughtError(proxy_login_refused(self._route(url, proxy)))
-            body = await _read(response)
-            if body is not None and proxy is not None:
-                body = proxy.hide_login(body)
-            return Reply(response.status, response.headers, body)
+            proxy=None if proxy is None else proxy.url,
+            proxy_headers=proxy.headers if proxy is not None and url.scheme == "https" else None,
+        )
+        # With a proxy, aiohttp writes down there what it told it.
+        if proxy is None:
+            self._way = (origin, encrypting, way)
+        return way
 
-    def _route(self, url: URL, proxy: Proxy | None) -> Route:
-        return Route(url, self._timeout, self._connect_timeout, self._tls, proxy)
+    async def _ask(self, connection: Connection, request: Request, proxy: Proxy | None) -> Reply:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None or transport.is_closing():
+            raise aiohttp.ServerDisconnectedError
+        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        transport.write(_message(request, proxy))
+        message, payload = await protocol.read()
+        while 100 <= message.code < 200:
+            # More is to come (RFC 9110, section 15.2); to change the protocol was not asked for.
+            message, payload = await protocol.read()
+        if message.code == 407 and proxy is not None:
+            raise NotBroughtError(proxy_login_refused(self._route(request, proxy)))
+        body = await _read(payload)
+        if body is None:
+            return Reply(message.code, message.headers, None)
+        connection.release()
+        body = _decoded(body, message.headers.get("Content-Encoding", "identity").strip().lower())
+        if body is not None and proxy is not None:
+            body = proxy.hide_login(body)
+        return Reply(message.code, message.headers, body)
 
-    def _ssl(self, url: URL) -> ssl.SSLContext | bool:
+    def _route(self, request: Request, proxy: Proxy | None) -> Route:
+        return Route(URL(request.url, encoded=True), self._timeout, self._connect_timeout, self._tls, proxy)
+
+    def _ssl(self, origin: str) -> ssl.SSLContext | bool:
         """What encrypts the connection. Connections are reused for as long as it is the same."""
-        if self._tls_as_usual or url.scheme != "https":
+        if self._tls_as_usual or not origin.startswith("https:"):
             return True
         if self._context is None:
             self._context = ClientContext(self._tls, asyncio.get_running_loop().time)
@@ -140,50 +179,39 @@ class HttpTransport:
 
     def _complaint(self, error: Exception, route: Route) -> str:
         """What went wrong; and why files could not be used, so that those from before stay in force: it may be that."""
-        cause = error.__cause__ if isinstance(error, _LostError) else error
-        if isinstance(error, TimeoutError) and asyncio.current_task() in self._connecting:
-            cause = aiohttp.ConnectionTimeoutError()
         problem = "" if self._context is None else self._context.problem
-        return complaint(cause or error, route) + (f"; {problem}" if problem else "")
+        return complaint(error, route) + (f"; {problem}" if problem else "")
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=_Pool(
-                self._connecting,
-                limit=self._max_in_flight,
-                keepalive_timeout=IDLE_SECONDS,
-                ttl_dns_cache=DNS_SECONDS,
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeout,
-                connect=self._connect_timeout,
-                ceil_threshold=float("inf"),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Content-Type",),
-            headers={
-                "User-Agent": f"poller/{version('poller')}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            auto_decompress=False,
-            middlewares=(_once,),
-            # No proxy and no .netrc but for what is passed in here.
-            trust_env=False,
-        )
-        return self._session
+
+def _message(request: Request, proxy: Proxy | None) -> bytes:
+    """The request as it goes over the wire (RFC 9112, sections 3 to 6), as it was signed."""
+    plain_proxy = proxy is not None and request.origin.startswith("http:")
+    lines = [f"{request.method} {request.url if plain_proxy else request.target} HTTP/1.1\r\nHost: {request.host}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
+    lines.append(_usual_headers(tuple(request.headers)))
+    if request.body or request.method != "GET":
+        lines.append(f"Content-Length: {len(request.body)}\r\n")
+    if proxy is not None and plain_proxy:
+        lines += [f"{name}: {value}\r\n" for name, value in proxy.headers.items()]
+    lines.append("\r\n")
+    return "".join(lines).encode() + request.body
+
+
+@lru_cache(maxsize=256)
+def _usual_headers(given: tuple[str, ...]) -> str:
+    """Lines of headers that every request has, unless they are among those ``given``."""
+    names = {name.lower() for name in given}
+    return "".join(f"{name}: {value}\r\n" for name, value in _USUAL_HEADERS.items() if name.lower() not in names)
 
 
 class _Pool(aiohttp.TCPConnector):
     """Connections, of which none is used again after the server hung up, though the event loop may not know it yet.
 
-    So it is when the process, or the whole machine, stood still for a while. ``connecting`` are the asyncio tasks that
-    wait for a connection, and those that got none.
+    So it is when the process, or the whole machine, stood still for a while.
     """
 
-    def __init__(self, connecting: set[asyncio.Task[Any] | None], **options: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._connecting = connecting
         # aiohttp has no public way to bound what its parser is fed.
         self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
 
@@ -194,8 +222,6 @@ class _Pool(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
     ) -> Connection:
         """A connection for ``req``."""
-        waiting = asyncio.current_task()
-        self._connecting.add(waiting)
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
@@ -206,7 +232,6 @@ class _Pool(aiohttp.TCPConnector):
             if before is None or protocol.used_at - before < UNHEARD_SECONDS or not _is_hung_up(connection.transport):
                 break
             connection.close()
-        self._connecting.discard(waiting)
         return connection
 
 
@@ -249,34 +274,15 @@ def _is_hung_up(transport: asyncio.Transport | None) -> bool:
     return bool(ends.poll(0))
 
 
-def _for_plain_proxy(url: URL, proxy: Proxy) -> dict[str, str]:
-    """What a proxy is told with the request itself where that goes through it unencrypted."""
-    return proxy.headers if url.scheme == "http" else {}
-
-
-def _by_proxy(url: URL, proxy: Proxy | None) -> dict[str, Any]:
-    if proxy is None:
-        return {}
-    return {"proxy": proxy.url, "proxy_headers": proxy.headers if url.scheme == "https" else None}
-
-
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await send(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _LostError from error
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """The decoded content; None, and the rest is not read, when it is longer than LONGEST_BODY."""
+async def _read(payload: aiohttp.StreamReader) -> bytes | None:
+    """The content as it came; None, and the rest is not read, when it is longer than LONGEST_BODY."""
     chunks, length = [], 0
-    while not response.content.at_eof():
-        chunks.append(await response.content.readany())
+    while not payload.at_eof():
+        chunks.append(await payload.readany())
         length += len(chunks[-1])
         if length > LONGEST_BODY:
-            response.close()
             return None
-    return _decoded(b"".join(chunks), response.headers.get("Content-Encoding", "identity").strip().lower())
+    return b"".join(chunks)
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes | None:
