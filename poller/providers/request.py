@@ -185,7 +185,16 @@ def _check_query(query: tuple[tuple[str, str], ...]) -> None:
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        check_header(name, value)
-    if len({name.lower() for name in headers}) != len(headers):
+    # Nearly all values are printable, and the names of an operation's headers are always the same.
+    if not "".join(headers.values()).isprintable():
+        for name, value in headers.items():
+            check_header(name, value)
+    _check_header_names(tuple(headers))
+
+
+@lru_cache(maxsize=1024)
+def _check_header_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        check_header(name, "")
+    if len({name.lower() for name in names}) != len(names):
         raise ValueError("headers: two names differ only in case; give each header once")

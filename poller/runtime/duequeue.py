@@ -23,6 +23,8 @@ class DueQueue:
         self._tickets = count(1)
         self._planned: list[_Place] = []
         self._due: set[Watch] = set()
+        # Only where several are due, it matters who goes first: until then they are not put in order.
+        self._unordered: list[Watch] = []
         self._latest: list[_Place] = []
         self._turns: list[_Place] = []
         self._closed = 0.0
@@ -45,7 +47,7 @@ class DueQueue:
 
     def clear(self) -> None:
         """Takes everybody out."""
-        for places in (self._planned, self._latest, self._turns, self._due):
+        for places in (self._planned, self._unordered, self._latest, self._turns, self._due):
             places.clear()
 
     def was_closed(self, seconds: float) -> None:
@@ -79,22 +81,32 @@ class DueQueue:
         if len(self._due) == 1:
             (watch,) = self._due
         else:
+            self._order()
             held = [watch for watch in refused if watch in self._due]
             watch = held[0] if len(held) == len(self._due) else self._foremost(now, held)
         self.drop(watch)
         if not self._due:
             # What is left there are places that nobody has any more.
-            self._latest.clear()
-            self._turns.clear()
+            for places in (self._unordered, self._latest, self._turns):
+                places.clear()
         return watch
 
     def _advance(self, now: float) -> None:
         """Lets those wait for their turn whose time has come."""
-        while (first := _first(self._planned)) and first[0] <= now:
-            due, ticket, watch = heapq.heappop(self._planned)
-            heapq.heappush(self._latest, (due + watch.slack, ticket, watch))
-            heapq.heappush(self._turns, (watch.turn, ticket, watch))
-            self._due.add(watch)
+        planned = self._planned
+        while planned and planned[0][0] <= now:
+            _, ticket, watch = heapq.heappop(planned)
+            if ticket == watch.ticket:
+                self._due.add(watch)
+                self._unordered.append(watch)
+
+    def _order(self) -> None:
+        """Puts those in order that have become due since."""
+        for watch in self._unordered:
+            if watch in self._due and watch.due is not None:
+                heapq.heappush(self._latest, (watch.due + watch.slack, watch.ticket, watch))
+                heapq.heappush(self._turns, (watch.turn, watch.ticket, watch))
+        self._unordered.clear()
 
     def _foremost(self, now: float, held: Collection[Watch]) -> Watch:
         turn = _first(self._turns, held)

@@ -5,6 +5,7 @@ Source: "V3 request structure and signature" of Alibaba Cloud, and the official 
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from poller.providers.credentials.forms import AccessKey, Credentials
 from poller.providers.request import Request, check_header
@@ -35,7 +36,13 @@ def sign(request: Request, credentials: Credentials, now: datetime, nonce: str) 
 def signed_headers(request: Request, added: Mapping[str, str]) -> dict[str, str]:
     """Selects the headers that are signed, in order: the host, the content type if sent, and every `x-acs-*`."""
     headers = canonical.all_headers(request, added)
-    return {name: headers[name] for name in sorted(headers) if name.startswith("x-acs-") or name in _SIGNED}
+    return {name: headers[name] for name in _selected(tuple(headers))}
+
+
+@lru_cache(maxsize=256)
+def _selected(names: tuple[str, ...]) -> tuple[str, ...]:
+    # Cached, because all requests of an operation have the same headers.
+    return tuple(name for name in sorted(names) if name.startswith("x-acs-") or name in _SIGNED)
 
 
 def canonical_request(request: Request, headers: Mapping[str, str]) -> str:

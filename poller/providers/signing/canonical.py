@@ -27,8 +27,7 @@ def all_headers(request: Request, added: Mapping[str, str]) -> dict[str, str]:
 
     `added` are those that go out on top of the request's own, and instead of any of the same name.
     """
-    headers = {name.lower(): value.strip(" ") for name, value in request.headers.items()}
-    headers.update({name.lower(): value.strip(" ") for name, value in added.items()})
+    headers = {name.lower(): value.strip(" ") for name, value in (*request.headers.items(), *added.items())}
     headers["host"] = request.host
     return headers
 
