@@ -89,7 +89,8 @@ class HttpTransport:
         self._proxy = proxy
         self._pool: _Pool | None = None
         self._context: ClientContext | None = None
-        self._limits = aiohttp.ClientTimeout(connect=self._connect_timeout, ceil_threshold=float("inf"))
+        longest = min(self._connect_timeout, timeout)
+        self._limits = aiohttp.ClientTimeout(connect=longest, ceil_threshold=float("inf"))
         self._way: tuple[str, ssl.SSLContext | bool, aiohttp.ClientRequest] | None = None
 
     async def exchange(self, request: Request) -> Reply:
@@ -99,16 +100,21 @@ class HttpTransport:
         except ValueError as error:
             raise NotBroughtError(f"proxy: {error}") from error
         connection: Connection | None = None
+        patience: asyncio.TimerHandle | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                connection = await self._connect(request.origin, proxy)
-                return await self._ask(connection, request, proxy)
+            pool = self._pool or self._open_pool()
+            latest = pool.now() + self._timeout
+            connection = await pool.connect(self._way_to(request.origin, proxy), [], self._limits)
+            patience = pool.give_up_at(latest, connection)
+            return await self._ask(connection, request, proxy)
         except _NOT_BROUGHT as error:
             cause = error
             if connection is None and isinstance(error, TimeoutError):
                 cause = aiohttp.ConnectionTimeoutError()
             raise NotBroughtError(self._complaint(cause, self._route(request, proxy))) from error
         finally:
+            if patience is not None:
+                patience.cancel()
             if connection is not None:
                 connection.close()  # Unless it was released.
 
@@ -117,10 +123,9 @@ class HttpTransport:
         if self._pool is not None:
             await self._pool.close()
 
-    async def _connect(self, origin: str, proxy: Proxy | None) -> Connection:
-        if self._pool is None:
-            self._pool = _Pool(limit=self._max_in_flight, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=DNS_SECONDS)
-        return await self._pool.connect(self._way_to(origin, proxy), [], self._limits)
+    def _open_pool(self) -> "_Pool":
+        self._pool = _Pool(limit=self._max_in_flight, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=DNS_SECONDS)
+        return self._pool
 
     def _way_to(self, origin: str, proxy: Proxy | None) -> aiohttp.ClientRequest:
         """Where a connection is to lead, and how, in aiohttp's terms."""
@@ -215,6 +220,20 @@ class _Pool(aiohttp.TCPConnector):
         # aiohttp has no public way to bound what its parser is fed.
         self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
 
+    def now(self) -> float:
+        """The event loop's time, seconds."""
+        return self._loop.time()
+
+    def give_up_at(self, latest: float, connection: Connection) -> asyncio.TimerHandle | None:
+        """Gives up what is asked over ``connection`` at ``latest``, unless that is cancelled.
+
+        As `asyncio.timeout` does, which asks the system several times for it.
+        """
+        protocol = connection.protocol
+        if not isinstance(protocol, _Bounded):
+            return None
+        return self._loop.call_at(latest, protocol.give_up, TimeoutError())
+
     async def connect(
         self,
         req: aiohttp.ClientRequest,
@@ -256,8 +275,12 @@ class _Bounded(ResponseHandler):
         self._received += len(data)
         if self._received <= MOST_RECEIVED:
             super().data_received(data)
-        elif self.transport is not None:
-            error = EndlessError()
+        else:
+            self.give_up(EndlessError())
+
+    def give_up(self, error: Exception) -> None:
+        """Ends the exchange: whoever waits for the answer gets ``error``."""
+        if self.transport is not None:
             self.set_exception(error)
             if self._payload is not None:
                 self._payload.set_exception(error)
