@@ -305,8 +305,8 @@ class Daemon:
         secret = self._loaded.settings.web.api_token
         return None if secret is None else secret.reveal()
 
-    def _sources(self) -> tuple[Iterable[Path], Iterable[Path]]:
-        return self._loaded.files, self._loaded.folders
+    def _sources(self) -> tuple[Iterable[Path], Iterable[str]]:
+        return self._loaded.files, self._loaded.patterns
 
     async def _watch_files(self) -> None:
         """Reloads when a file of the config changes; what is wrong with it is in the log."""

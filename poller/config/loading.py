@@ -61,14 +61,14 @@ class ConfigFile(Settings):
 class Loaded:
     """A config that was loaded: with entries merged with their provider's parameters and every schedule above them.
 
-    ``files`` are those that were read, ``folders`` those that were looked in: where changes may change the config.
+    ``files`` are those that were read, ``patterns`` what was looked for: where changes may change the config.
     ``specs`` are the spec files, as they stand.
     """
 
     settings: Settings
     entries: dict[str, Entry]
     files: tuple[Path, ...]
-    folders: tuple[Path, ...]
+    patterns: tuple[str, ...]
     specs: tuple[Document, ...] = field(repr=False)
     _document: Document = field(repr=False)
     _places: Places = field(repr=False)
@@ -118,7 +118,7 @@ def load(
         settings=top.settings,
         entries=collected.entries,
         files=files,
-        folders=(*included.folders, *specs.folders),
+        patterns=(*included.patterns, *specs.patterns),
         specs=specs.documents,
         # It goes on without its data, which has literal secrets in it.
         _document=replace(document, data=None),
@@ -229,26 +229,27 @@ class _File:
 @dataclass(frozen=True, slots=True)
 class _Included:
     files: tuple[_File, ...]
-    folders: tuple[Path, ...]
+    patterns: tuple[str, ...]
     wrong: tuple[Mistake, ...]
 
 
 def _find(include: Iterable[tuple[int, str]], config: Path) -> _Included:
     files: dict[str, _File] = {}
-    folders: dict[Path, None] = {}
+    patterns: dict[str, None] = {}
     wrong: list[Mistake] = []
     for index, pattern in include:
         matches = _matches(pattern, config.parent)
         if isinstance(matches, str):
             wrong.append(Mistake(("include", index), f"{found(pattern)} {matches}"))
             continue
-        folders[_fixed_part(pattern, config.parent)] = None
+        if not os.path.lexists(config.parent / pattern):
+            patterns[str(Path(glob.escape(str(config.parent)), pattern))] = None
         for name in matches:
             path = config.parent / name
             files.setdefault(os.path.realpath(path), _File(path, name))
     # A pattern may well match the config file, whose tasks are known.
     files.pop(os.path.realpath(config), None)
-    return _Included(tuple(files.values()), tuple(folders), tuple(wrong))
+    return _Included(tuple(files.values()), tuple(patterns), tuple(wrong))
 
 
 def _matches(pattern: str, folder: Path) -> list[str] | str:

@@ -10,14 +10,16 @@ from poller.config.textfile import reason, shown_name
 from poller.config.wording import Mistake, found
 from poller.config.yamlfile import Document, read_yaml
 
+_PATTERN = "*.yaml"
+
 
 @dataclass(frozen=True, slots=True)
 class SpecFiles:
-    """The spec files, each once, with the folders that were looked in, and what is wrong with the names of either."""
+    """The spec files, each once, with what was looked for, and what is wrong with the names of either."""
 
     documents: tuple[Document, ...]
     files: tuple[Path, ...]
-    folders: tuple[Path, ...]
+    patterns: tuple[str, ...]
     wrong: tuple[Mistake, ...]
 
 
@@ -28,7 +30,7 @@ def find_specs(named: Iterable[tuple[int, str]], folder: Path) -> SpecFiles:
     document.
     """
     files: dict[str, Path] = {}
-    folders: list[Path] = []
+    patterns: list[str] = []
     wrong: list[Mistake] = []
     for index, name in named:
         path = folder / name
@@ -39,11 +41,11 @@ def find_specs(named: Iterable[tuple[int, str]], folder: Path) -> SpecFiles:
             wrong.append(Mistake(("provider_specs", index), text))
             continue
         if inside is not None:
-            folders.append(path)
+            patterns.append(str(Path(glob.escape(str(path)), _PATTERN)))
         for file in [path] if inside is None else inside:
             files.setdefault(os.path.realpath(file), file)
     documents = tuple(read_yaml(file, shown_name(str(file))) for file in files.values())
-    return SpecFiles(documents, tuple(files.values()), tuple(folders), tuple(wrong))
+    return SpecFiles(documents, tuple(files.values()), tuple(patterns), tuple(wrong))
 
 
 def _inside(path: Path) -> list[Path] | None:
@@ -53,4 +55,4 @@ def _inside(path: Path) -> list[Path] | None:
         return None
     with os.scandir(path):
         # Not Path.glob, which would find hidden files, and so each file of a Kubernetes volume several times.
-        return [path / name for name in sorted(glob.glob("*.yaml", root_dir=path))]  # noqa: PTH207
+        return [path / name for name in sorted(glob.glob(_PATTERN, root_dir=path))]  # noqa: PTH207

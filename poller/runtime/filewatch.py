@@ -1,5 +1,6 @@
 """Notices when files change: written, however slowly, or replaced, or behind a symlink that was swapped."""
 
+import glob
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -16,17 +17,18 @@ LONGEST_SETTLING = 30.0
 LOOK_SECONDS = 1.0
 """Seconds between two looks. Looking costs little, and works on file systems that tell nothing of changes."""
 
-Sources = Callable[[], tuple[Iterable[Path], Iterable[Path]]]
-"""The files to watch, and the folders in which any file may come or go."""
+Sources = Callable[[], tuple[Iterable[Path], Iterable[str]]]
+"""The files to watch, and patterns of files that may come or go (`glob`)."""
 
 Stamp = frozenset[tuple[str, int, int, int, int]]
 
 
 def stamp(sources: Sources) -> Stamp:
     """What is another one when a file was written, replaced, added or removed, also behind a symlink."""
-    files, folders = sources()
-    inside = (path for folder in folders for path in _listed(folder))
-    return frozenset(seen for path in (*files, *inside) if (seen := _stamp(path)))
+    files, patterns = sources()
+    # Not Path.glob, which would find hidden files, and so each file of a Kubernetes volume several times.
+    matching = (path for pattern in patterns for path in glob.glob(pattern, recursive=True))  # noqa: PTH207
+    return frozenset(seen for path in (*map(str, files), *matching) if (seen := _stamp(path)))
 
 
 async def changes(sources: Sources, last: Stamp) -> AsyncIterator[None]:
@@ -52,18 +54,11 @@ async def _settle(sources: Sources, seen: Stamp) -> None:
                 return
 
 
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _stamp(path: Path) -> tuple[str, int, int, int, int] | None:
+def _stamp(path: str) -> tuple[str, int, int, int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - follows symlinks, and so does what is read
     except OSError:
         return None
     if not S_ISREG(found.st_mode):
         return None
-    return str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType, MappingProxyType
 from typing import NoReturn, Protocol
 
-from tests.benchmarks import commits, detection, polls
+from tests.benchmarks import commits, detection, polls, scale, scrape, throughput
 from tests.benchmarks.processes import BenchmarkError
 
 
@@ -39,7 +39,14 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: MappingProxyType[str, Benchmark] = MappingProxyType(
-    {"polls": polls, "commits": commits, "detection": detection}
+    {
+        "polls": polls,
+        "throughput": throughput,
+        "scale": scale,
+        "scrape": scrape,
+        "commits": commits,
+        "detection": detection,
+    }
 )
 
 

@@ -1,11 +1,12 @@
 """A server that has one answer to everything: the training runs. It counts its requests, and costs little itself.
 
-``python -m tests.benchmarks.canned`` listens on a free port of 127.0.0.1 and says on which; a GET of COUNT_PATH tells
-how many other requests there were.
+``python -m tests.benchmarks.canned [POLLS]`` listens on a free port of 127.0.0.1 and says on which; a GET of COUNT_PATH
+tells how many other requests there were. With POLLS, a training has come further at every so-many-th request for it.
 """
 
 import asyncio
 import json
+import sys
 import time
 from email.utils import formatdate
 from functools import partial
@@ -19,6 +20,8 @@ COUNT_PATH = "/-/requests"
 _HEAD_END = b"\r\n\r\n"
 _COUNT_START = f"GET {COUNT_PATH} ".encode()
 _DOCUMENTED = Path(__file__).parents[1] / "data" / "answers" / "alibaba-opensearch" / "function-task" / "running.json"
+_PROGRESS = 11
+"""Percent; two digits, for the length of the answer."""
 _REQUEST_ID = "########-5F0B-5B0E-9B1F-0D7C1A2B3C4D"
 """All but its first part is the same in every answer; as the length is, the head can be canned too."""
 
@@ -26,17 +29,29 @@ _REQUEST_ID = "########-5F0B-5B0E-9B1F-0D7C1A2B3C4D"
 class Canned:
     """The answers to come, and the number of those given."""
 
-    def __init__(self) -> None:
+    def __init__(self, polls_to_progress: int = 0) -> None:
         self.requests = 0
-        self._before, self._between, self._after = _answer().encode().split(b"########")
+        self._pace = polls_to_progress
+        self._polls: dict[bytes, int] = {}
+        self._before, self._between, after = _answer().encode().split(b"########")
+        self._head, self._tail = after.split(b'"progress": %d' % _PROGRESS)
 
     def reply_to(self, head: bytes) -> bytes:
         """The reply to one request, given without the empty line that ends it."""
         if head.startswith(_COUNT_START):
             return _http(str(self.requests), "text/plain").encode()
         self.requests += 1
-        number = b"%08X" % self.requests
-        return b"".join((self._before, number, self._between, number, self._after))
+        number, progress = b"%08X" % self.requests, self._progress(head)
+        parts = (self._before, number, self._between, number, self._head, b'"progress": %d' % progress, self._tail)
+        return b"".join(parts)
+
+    def _progress(self, head: bytes) -> int:
+        if not self._pace:
+            return _PROGRESS
+        target = head.split(b" ", 2)[1]
+        # Not all at once: each begins somewhere.
+        polls = self._polls[target] = self._polls.get(target, hash(target) % self._pace) + 1
+        return _PROGRESS + polls // self._pace % 80
 
 
 class CannedProtocol(asyncio.Protocol):
@@ -61,6 +76,7 @@ def _answer() -> str:
     """The documented answer, with two places for the request id; of a training that began just now, so not overdue."""
     answer = json.loads(_DOCUMENTED.read_text("utf-8"))
     answer["requestId"] = _REQUEST_ID
+    answer["result"]["progress"] = _PROGRESS
     answer["result"]["startTime"] = int(time.time() * 1_000)
     return _http(json.dumps(answer), "application/json;charset=utf-8", f"x-acs-request-id: {_REQUEST_ID}\r\n")
 
@@ -77,11 +93,11 @@ def _http(body: str, content_type: str, headers: str = "") -> str:
     )
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(partial(CannedProtocol, Canned()), "127.0.0.1", 0)
+async def _serve(canned: Canned) -> None:
+    server = await asyncio.get_running_loop().create_server(partial(CannedProtocol, canned), "127.0.0.1", 0)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    run_until_told(_serve())
+    run_until_told(_serve(Canned(*map(int, sys.argv[1:]))))

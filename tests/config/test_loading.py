@@ -77,7 +77,7 @@ def test_settings_and_tasks_of_all_files_come_together() -> None:
         "etc/watch/b.yaml",
         "etc/big.jsonl",
     ]
-    assert [str(path) for path in config.folders] == ["etc/watch", "etc"]
+    assert config.patterns == ("etc/watch/*.yaml",)
     assert config.settings.store.url == f"sqlite:///{Path.cwd()}/etc/poller.db"
 
 
@@ -92,7 +92,7 @@ def test_a_file_is_read_once_however_often_it_is_named() -> None:
 def test_a_pattern_may_match_nothing_in_a_folder_that_is_there() -> None:
     Path("watch").mkdir()
     config = loaded("include: [watch/*.yaml, watch/**/*.jsonl]\n")
-    assert (config.entries, config.folders) == ({}, (Path("watch"),))
+    assert (config.entries, config.patterns) == ({}, ("watch/*.yaml", "watch/**/*.jsonl"))
 
 
 def test_a_name_with_brackets_may_be_a_files() -> None:

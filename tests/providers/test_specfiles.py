@@ -161,7 +161,7 @@ class TestFiles:
         """A file that comes into a folder, or goes, changes the config."""
         loaded = load({"a.yaml": MINE})
         assert Path("specs/a.yaml") in loaded.files
-        assert Path("specs") in loaded.folders
+        assert loaded.patterns == ("specs/*.yaml",)
 
     def test_that_are_hidden_or_no_yaml_are_left(self) -> None:
         """Notes, backups, and what Kubernetes keeps behind the files of a volume."""

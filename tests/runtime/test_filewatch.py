@@ -22,8 +22,8 @@ class Ear:
         (folder / "watchlist.d").mkdir()
         self.heard = 0
 
-    def sources(self) -> tuple[list[Path], list[Path]]:
-        return [self.file], [self.folder / "watchlist.d"]
+    def sources(self) -> tuple[list[Path], list[str]]:
+        return [self.file], [str(self.folder / "watchlist.d" / "*.yaml")]
 
     async def listen(self) -> None:
         last = filewatch.stamp(self.sources)
@@ -98,11 +98,12 @@ async def test_a_slow_writer_is_waited_for(ear: Ear) -> None:
 
 
 async def test_what_is_no_source_is_not_heard_of(ear: Ear) -> None:
-    """Another file in the same folder, such as the store, changes all the time."""
+    """Another file in the same folder, such as the store, changes all the time; a folder of includes is no other."""
 
     def elsewhere() -> None:
         for number in range(5):
             (ear.folder / "poller.db").write_text(str(number))
+            (ear.folder / "watchlist.d" / "poller.db").write_text(str(number))
         ear.file.write_text("a: 4\n")
 
     assert await ear.hears(elsewhere) == 1
