@@ -16,6 +16,7 @@ from poller.domain.starting import Job
 from poller.domain.task import Entry
 from poller.protocols import Clock, Neighbours, Provider, Refusal
 from poller.runtime.clock import Wakeup
+from poller.runtime.crew import Crew
 from poller.runtime.duequeue import DueQueue
 from poller.runtime.limits import Limits, Pacer
 from poller.runtime.membership import SOLE
@@ -98,7 +99,9 @@ class Lane:
         self._wakeup = Wakeup()
         self._retired = False
         self._idle = anyio.Event()
-        self._turn = asyncio.Lock()
+        self._crew = Crew[tuple[Watch | _Errand, int]](self._do, self._look_again)
+        self._timer: asyncio.TimerHandle | None = None
+        self._short = True
         self._moved_at = clock.monotonic()
         self._paused_at: float | None = None
         self._refused_version = -1
@@ -113,7 +116,7 @@ class Lane:
         now = self._clock.monotonic()
         watch.next_poll_at = self._clock.now() + due - now
         if self._queue.plan(watch, due, slack, now):
-            self._wakeup.set()
+            self._stir()
 
     def drop(self, watch: Watch) -> None:
         """Takes ``watch`` out of the queue."""
@@ -137,7 +140,7 @@ class Lane:
         self._errands.append(errand)
         if self._retired:
             self._decline_errands(self._clock.monotonic())  # Nobody may be at work any more.
-        self._wakeup.set()
+        self._stir()
         return await errand.brought
 
     def share(self, replicas: int) -> None:
@@ -145,7 +148,7 @@ class Lane:
         if replicas != self._replicas:
             self._replicas = replicas
             self._pacer.change(self.rate)
-            self._wakeup.set()
+            self._stir()
 
     def heed(self, refusal: Refusal | None) -> None:
         """Another replica met with a refusal that is still in force; None: none did, or it has been answered since."""
@@ -219,37 +222,78 @@ class Lane:
         """Sends no more polls; `run` ends when those under way have come back. Its watches are another lane's now."""
         self._queue.clear()
         self._retired = True
-        self._wakeup.set()
+        self._decline_errands(self._clock.monotonic())
+        self._stir()
 
     async def run(self) -> None:
         """Sends polls until cancelled or retired, then closes the connection."""
         try:
             async with anyio.create_task_group() as workers:
                 for _ in range(self._limits.max_in_flight):
-                    workers.start_soon(self._work)
+                    workers.start_soon(self._crew.member)
+                workers.start_soon(self._watch_over)
                 await self._idle.wait()
                 workers.cancel_scope.cancel()
         finally:
+            self._set_timer(None)
             with anyio.CancelScope(shield=True):
                 await self._connection.close()
 
-    async def _work(self) -> None:
-        while True:
-            # One waits for the next poll to be due, the others for their turn, so that nobody wakes in vain.
-            async with self._turn:
-                due = await self._next()
-            await (self._run(due) if isinstance(due, _Errand) else self._poll(due))
+    async def _do(self, item: tuple[Watch | _Errand, int]) -> None:
+        due, epoch = item
+        await (self._run(due, epoch) if isinstance(due, _Errand) else self._poll(due, epoch))
 
-    async def _next(self) -> "Watch | _Errand":
+    def _stir(self) -> None:
+        """Looks whether something may go, because something has changed."""
+        if self._circuit.phase is Phase.OPEN:
+            self._dispatch()
+        else:
+            self._wakeup.set()
+
+    def _look_again(self) -> None:
+        """Somebody has become idle. As a rule nobody waited for that, and a timer is set for what is due next."""
+        if self._short:
+            self._stir()
+
+    def _dispatch(self) -> None:
+        """Sends all that may go over an open connection, and sets a timer for what may go next.
+
+        All of it in one step of the event loop: for each further one it would ask the system once more for news.
+        """
         while True:
+            wait = self._wait(self._clock.monotonic())
+            self._short = wait is None or (wait == 0 and self._crew.is_busy)
+            if wait != 0 or self._short:
+                break
+            self._send()
+        self._set_timer(wait or None)
+
+    def _send(self) -> None:
+        # The epoch of now: a pause may begin before anything is sent, and is not ended by what comes of this.
+        self._crew.give((self._take_errand() if self._errands else self._take(), self._circuit.epoch))
+
+    def _set_timer(self, wait: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if wait is None else asyncio.get_running_loop().call_later(wait, self._stir)
+
+    async def _watch_over(self) -> None:
+        """Lets out one poll at a time, or none, while the connection is not open; waits while it is."""
+        while True:
+            if self._circuit.phase is Phase.OPEN:
+                self._dispatch()
+                await self._wakeup.sleep(None)
+                continue
+            self._set_timer(None)
             if self._circuit.phase is Phase.PAUSED:
                 await self._heed_credentials()
             now = self._clock.monotonic()
             self._decline_errands(now)
             wait = self._wait(now)
-            if wait == 0 and (self._circuit.phase is not Phase.PROBING or await self._may_probe()):
-                return self._take_errand() if self._errands else self._take()
-            await self._wakeup.sleep(_DOUBT if wait == 0 else wait)
+            if wait == 0 and not self._crew.is_busy and await self._may_probe():
+                self._send()
+            else:
+                await self._wakeup.sleep(_DOUBT if wait == 0 else wait)
 
     async def _may_probe(self) -> bool:
         """Whether a poll may go out that must be alone, as far as other replicas are concerned."""
@@ -284,8 +328,8 @@ class Lane:
         self._depart()
         return self._errands.popleft()
 
-    async def _run(self, errand: _Errand) -> None:
-        epoch, seen = self._circuit.epoch, Observation(Outcome.UNREACHABLE, message="poller is stopping")
+    async def _run(self, errand: _Errand, epoch: int) -> None:
+        seen = Observation(Outcome.UNREACHABLE, message="poller is stopping")
         try:
             seen = await self._guarded(errand.send(self._connection), "beside the polls")
             self._moved_at = self._clock.monotonic()
@@ -347,10 +391,10 @@ class Lane:
         self._probed()
         # Where more than one may be under way, nobody waits for this one to come back.
         if self._circuit.phase is not Phase.OPEN or self._retired or self._replicas > 1:
-            self._wakeup.set()
+            self._stir()
 
-    async def _poll(self, watch: Watch) -> None:
-        sent, epoch, due = self._clock.monotonic(), self._circuit.epoch, watch.due
+    async def _poll(self, watch: Watch, epoch: int) -> None:
+        sent, due = self._clock.monotonic(), watch.due
         entry = watch.task.entry
         try:
             seen = await self._guarded(self._connection.poll(entry, watch.seen), entry.name)
@@ -389,6 +433,7 @@ class Lane:
         self._circuit = before.observed(seen, epoch, self._limits.pauses, now)
         if self._circuit is before:
             return
+        self._wakeup.set()
         if self._circuit.phase is Phase.PAUSED and self._circuit.reason is not None:
             self._refused_version = seen.credentials_version
             self._neighbours.refused(self.provider, self._circuit.reason, self._circuit.until - now)

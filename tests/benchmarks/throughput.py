@@ -84,7 +84,7 @@ def _daemon_rate(load: Load, served: Server, folder: Path) -> float:
     tasks = min(load.tasks, _MANY)
     with TemporaryDirectory(dir=folder) as name:
         # Each is due again at once, and no rate holds it up.
-        config = write_config(Path(name), served.url, tasks, 0.001, 1_000_000)
+        config = write_config(Path(name), served.url, tasks, 0.001, 100_000)
         with daemon(config) as polling:
             sleep(2 + load.warm_up)
             window = served.window(polling.process, load.seconds)
@@ -105,7 +105,8 @@ def _lag(load: Load, pace: float, served: Server, folder: Path) -> float:
         interval = load.tasks / pace
         config = write_config(Path(name), served.url, load.tasks, interval, polls.HEADROOM * pace)
         with daemon(config) as polling:
-            sleep(interval + load.warm_up)
+            # Twice as many polls come in the first rounds, until a pace is known.
+            sleep(3 * interval + load.warm_up)
             before = polling.lag()
             sleep(load.seconds)
             return quantile(before, polling.lag(), _SHARE)
