@@ -28,7 +28,7 @@ from poller.providers.explain import explain_reply, explain_silence
 from poller.providers.redaction import redacted
 from poller.providers.request import Reply, Request, encode_segment
 from poller.providers.signing import Signer
-from poller.providers.spec import Json, Operation, Start, fill, fill_body, template_params
+from poller.providers.spec import Json, Operation, Start, fill, fill_body, needed
 from poller.providers.transport import NotBroughtError, Transport
 
 _NOT_SENT = "nothing was sent"
@@ -91,11 +91,7 @@ def _encoded(body: Json) -> bytes:
 
 def _filled(templates: Mapping[str, str], params: Mapping[str, str]) -> dict[str, str]:
     """The lines whose parameters are given; the others are left out."""
-    return {
-        key: fill(text, params)
-        for key, text in templates.items()
-        if all(name in params for name in template_params(text))
-    }
+    return {key: fill(text, params) for key, text in templates.items() if params.keys() >= needed(text)}
 
 
 class HttpProvider:

@@ -5,7 +5,7 @@ transport would change on its own is therefore settled, or refused, when the req
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from string import ascii_letters, digits
 from unicodedata import category
@@ -73,17 +73,23 @@ class Request:
     def with_headers(self, extra: Mapping[str, str]) -> "Request":
         """Gives a copy with `extra` added; a header of the same name, in whatever case, gives way."""
         _check_headers(extra)
-        replaced = {name.lower() for name in extra}
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
+        kept = _not_among(tuple(self.headers), tuple(extra))
         # All but what is extra was checked already.
-        copy = object.__new__(Request)
-        for name in _FIELDS:
-            object.__setattr__(copy, name, getattr(self, name))
-        object.__setattr__(copy, "headers", {**kept, **extra})
+        copy, put = object.__new__(Request), object.__setattr__
+        put(copy, "method", self.method)
+        put(copy, "origin", self.origin)
+        put(copy, "path", self.path)
+        put(copy, "query", self.query)
+        put(copy, "headers", {**{name: self.headers[name] for name in kept}, **extra})
+        put(copy, "body", self.body)
         return copy
 
 
-_FIELDS = tuple(field.name for field in fields(Request))
+@lru_cache(maxsize=1024)
+def _not_among(names: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``names`` that are not among ``others``, whatever their case."""
+    lower = {name.lower() for name in others}
+    return tuple(name for name in names if name.lower() not in lower)
 
 
 @dataclass(frozen=True, slots=True)

@@ -538,6 +538,12 @@ def template_params(template: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4_096)
+def needed(template: str) -> frozenset[str]:
+    """The names in ``{braces}``."""
+    return frozenset(template_params(template))
+
+
+@lru_cache(maxsize=4_096)
 def _taken_apart(template: str) -> tuple[str, ...]:
     """Text and names in turn; text is first and last, and may be empty. Cached: every poll fills the same templates."""
     return tuple(_TEMPLATE.split(template))
@@ -546,6 +552,8 @@ def _taken_apart(template: str) -> tuple[str, ...]:
 def fill(template: str, params: Mapping[str, str], encode: Callable[[str], str] = str) -> str:
     """``template`` with its parameters put in, each through ``encode``. KeyError for one that is not given."""
     parts = _taken_apart(template)
+    if len(parts) == 1:
+        return template
     return "".join([encode(params[part]) if place % 2 else part for place, part in enumerate(parts)])
 
 

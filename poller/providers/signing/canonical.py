@@ -1,7 +1,8 @@
 """The steps that ACS3-HMAC-SHA256 and SDK-HMAC-SHA256 share, both being children of AWS Signature Version 4."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from hmac import digest
 
@@ -27,9 +28,13 @@ def all_headers(request: Request, added: Mapping[str, str]) -> dict[str, str]:
 
     `added` are those that go out on top of the request's own, and instead of any of the same name.
     """
-    headers = {name.lower(): value.strip(" ") for name, value in (*request.headers.items(), *added.items())}
+    headers = {_lower(name): value.strip(" ") for name, value in (*request.headers.items(), *added.items())}
     headers["host"] = request.host
     return headers
+
+
+# Cached, because all requests have the same few.
+_lower = lru_cache(maxsize=1024)(str.lower)
 
 
 def sha256_hex(content: bytes) -> str:
@@ -44,5 +49,5 @@ def hmac_sha256_hex(secret: str, text: str) -> str:
 
 def check_utc(now: datetime) -> None:
     """Refuses with `ValueError` a time that would be signed as another: both schemes write UTC without asking."""
-    if now.utcoffset() != _NO_OFFSET:
+    if now.tzinfo is not UTC and now.utcoffset() != _NO_OFFSET:
         raise ValueError(f"{now.isoformat()}: signing needs an aware time in UTC")
