@@ -239,7 +239,7 @@ class Daemon:
     async def _listen(self, stack: AsyncExitStack) -> str:
         """Serves pages, metrics and API until the stack is closed; where, for people."""
         loaded, logger = self._loaded, self._logger
-        render = Exposition(self._metrics, self.scheduler).render
+        render = Exposition(self._metrics, self.scheduler, lambda: self._loaded.settings.metrics).render
         control = Control(self.reload, self._api_token, self._start_job, self._additions())
         guard = _guard(loaded, logger)
         login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)

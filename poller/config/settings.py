@@ -5,7 +5,7 @@ Every key that is given has a value: nothing at all (``null``) is a mistake ever
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -231,6 +231,15 @@ class Replicas(Section):
     """After a replica has died, the others have taken its tasks over within so long; at least 2s."""
 
 
+class TaskMetrics(Section):
+    """Which tasks have series of their own in /metrics. Totals count all of them, whatever stands here."""
+
+    max_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """So many tasks at most, the first by name; how many are left out, a metric tells."""
+    tasks: Literal["active", "all", "none"] = "all"
+    """Those that are polled, also those that have ended, or none."""
+
+
 class Settings(Section):
     """The settings of poller. Relative paths are relative to the file they stand in."""
 
@@ -249,6 +258,8 @@ class Settings(Section):
     """When to ask: the defaults for every task."""
     retention: Retention = Retention()
     """How long finished tasks are shown."""
+    metrics: TaskMetrics = TaskMetrics()
+    """Which tasks have series of their own in /metrics."""
     history: Wait = 7_776_000.0
     """How long transitions, and tasks no longer watched, stay in the store."""
     providers: dict[Name, Provider] = Field(default_factory=dict)

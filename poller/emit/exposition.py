@@ -1,25 +1,16 @@
 """The page of all metrics, in pieces: what is counted, what is watched, and every single task."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import starmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
+from poller.config.settings import TaskMetrics
 from poller.domain.state import State
-from poller.domain.task import Task
 from poller.emit.metrics import Metrics
-from poller.emit.series import (
-    EXPECTED_END,
-    EXPECTED_END_TEXT,
-    FAMILIES,
-    LabelCache,
-    TaskFamily,
-    TaskLabels,
-    expected_end_line,
-)
+from poller.emit.series import FAMILIES, LASTING, TICKING, SeriesCache, TaskFamily, TaskSeries
 from poller.emit.textformat import TextFormat, negotiate
 from poller.protocols import ConnectionView, WatchedTask, Watching
 
@@ -29,13 +20,17 @@ TASKS_PER_PIECE = 1_000
 """So few that making a piece keeps the event loop for a few milliseconds at most, even when no labels are known yet."""
 
 
-class Exposition:
-    """Renders the metrics whenever they are asked for."""
+ALL = TaskMetrics()
 
-    def __init__(self, metrics: Metrics, watching: Watching) -> None:
+
+class Exposition:
+    """Renders the metrics whenever they are asked for; ``shown`` tells then which tasks have series of their own."""
+
+    def __init__(self, metrics: Metrics, watching: Watching, shown: Callable[[], TaskMetrics] = lambda: ALL) -> None:
         self._metrics = metrics
         self._watching = watching
-        self._labels = LabelCache()
+        self._which = shown
+        self._cache = SeriesCache()
 
     def render(self, accept: str = "") -> tuple[str, Iterator[bytes]]:
         """The content type that the Accept header prefers, and the page in pieces, made when taken; some are empty.
@@ -47,59 +42,74 @@ class Exposition:
         return text_format.content_type, (piece.encode(errors="replace") for piece in self._pieces(text_format))
 
     def _pieces(self, text_format: TextFormat) -> Iterator[str]:
-        shown = _Shown(self._watching.operations(), self._labels)
+        shown = _Shown(self._watching.operations(), self._cache, self._which())
         for part in _slices(tuple(self._watching.tasks())):
             shown.add(part)
             yield ""
-        self._labels.forget_others()
+        self._cache.forget_others()
         for metric in self._families(shown):
             yield text_format.family(metric)
         for family in FAMILIES:
             yield text_format.header(family.name, family.kind, family.text)
             yield from shown.lines(family)
-        yield text_format.header(EXPECTED_END, "gauge", EXPECTED_END_TEXT)
-        yield from shown.expected_ends()
         yield text_format.end
 
     def _families(self, shown: "_Shown") -> Iterator[Metric]:
         self._metrics.expect(sorted(shown.operations), shown.followed)
         yield from self._metrics.registry.collect()
         yield shown.tasks()
+        yield GaugeMetricFamily(
+            "poller_tasks_not_exported",
+            "Tasks that have no series of their own on account of metrics.tasks or metrics.max_tasks.",
+            value=shown.left_out,
+        )
         yield from _connections(self._watching.connections())
 
 
 class _Shown:
     """The tasks of one page, gathered bit by bit, and what is to be known of all of them.
 
-    Tasks and labels lie in two lists: 100,000 pairs for each page would keep the garbage collector busy.
+    Lines lie in plain lists: 100,000 pairs for each page would keep the garbage collector busy.
     """
 
-    def __init__(self, operations: Iterable[tuple[str, str]], labels: LabelCache) -> None:
-        self._cache = labels
-        self._labels: list[TaskLabels] = []
-        self._tasks: list[Task] = []
-        self._expected_ends: list[str] = []
+    def __init__(self, operations: Iterable[tuple[str, str]], cache: SeriesCache, which: TaskMetrics) -> None:
+        self._cache = cache
+        self._which = which
+        self._series: list[TaskSeries] = []
+        self._ticking: dict[str, list[str]] = {family.name: [] for family in TICKING}
         self.operations = set(operations)
         self.followed: set[tuple[str, str]] = set()
+        self.left_out = 0
         self._counts: Counter[tuple[str, str, State]] = Counter()
 
     def add(self, part: Sequence[WatchedTask]) -> None:
-        tasks = [watched.task for watched in part]
-        entries = [task.entry for task in tasks]
-        labels = [*map(self._cache.labels, entries)]
-        self._tasks += tasks
-        self._labels += labels
-        foreseen = (pair for pair in zip(labels, part, strict=True) if pair[1].expected is not None)
-        self._expected_ends += starmap(expected_end_line, foreseen)
+        """Counts all of ``part``, and makes the lines of those that have any."""
+        entries = [watched.task.entry for watched in part]
         self.operations.update((entry.provider, entry.operation) for entry in entries)
         self.followed.update((entry.provider, entry.operation) for entry in entries if entry.follow)
-        self._counts.update((task.entry.provider, task.entry.operation, task.status.state) for task in tasks)
+        self._counts.update((w.task.entry.provider, w.task.entry.operation, w.task.status.state) for w in part)
+        chosen = self._chosen(part)
+        self.left_out += len(part) - len(chosen)
+        series = [*map(self._cache.series, chosen)]
+        self._series += series
+        for family in TICKING:
+            line = family.line
+            self._ticking[family.name] += [line(one.labels, w) for one, w in zip(series, chosen, strict=True)]
 
     def lines(self, family: TaskFamily) -> Iterator[str]:
-        return map(family.lines, _slices(self._labels), _slices(self._tasks))
+        """The samples of a family, in pieces."""
+        if family.ticks:
+            return map("".join, _slices(self._ticking[family.name]))
+        place = LASTING.index(family)
+        return ("".join([one.lines[place] for one in some]) for some in _slices(self._series))
 
-    def expected_ends(self) -> Iterator[str]:
-        return map("".join, _slices(self._expected_ends))
+    def _chosen(self, part: Sequence[WatchedTask]) -> Sequence[WatchedTask]:
+        """Those that have series of their own: the first by name, as many as are allowed."""
+        if self._which.tasks == "none":
+            return ()
+        if self._which.tasks == "active":
+            part = [watched for watched in part if not watched.task.over]
+        return part[: self._which.max_tasks - len(self._series)]
 
     def tasks(self) -> Metric:
         family = GaugeMetricFamily("poller_tasks", "Tasks, by state.", labels=("provider", "operation", "state"))

@@ -4,11 +4,11 @@ A line costs a fraction of a microsecond, since all that does not change of a ta
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from poller.domain.state import State
-from poller.domain.task import Entry, Task
+from poller.domain.task import Entry, Status, Task
 from poller.emit.textformat import labels_text
 from poller.protocols import WatchedTask
 
@@ -19,49 +19,69 @@ _RESERVED = ("task", "provider", "operation")
 class TaskLabels:
     """The labels of one task's series, as text: ``key`` of all of them, ``info`` of poller_task_info."""
 
-    entry: Entry
     key: str
     info: str
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFamily:
-    """A family with at most one sample for each task; ``line`` writes it, or nothing."""
+    """A family with at most one sample for each task; ``line`` writes it, or nothing.
+
+    Its lines change when the task's entry or status does; those of a family that ``ticks``, with every poll.
+    """
 
     name: str
     kind: str
     text: str
-    line: Callable[[TaskLabels, Task], str]
-
-    def lines(self, labels: Iterable[TaskLabels], tasks: Iterable[Task]) -> str:
-        """The samples of ``tasks``, whose labels come in the same order."""
-        return "".join(map(self.line, labels, tasks))
+    line: Callable[[TaskLabels, WatchedTask], str]
+    ticks: bool = False
 
 
-class LabelCache:
-    """The labels of the tasks shown last; those of a task no longer shown are forgotten with the next page."""
+class TaskSeries:
+    """The lines of one task: those that stay as long as its entry and its status do, in the order of `LASTING`."""
+
+    __slots__ = ("_entry", "_status", "labels", "lines")
+
+    def __init__(self, watched: WatchedTask) -> None:
+        task = watched.task
+        self._entry, self._status = task.entry, task.status
+        self.labels = labels = task_labels(task.entry)
+        self.lines = tuple([family.line(labels, watched) for family in LASTING])
+
+    def shows(self, task: Task) -> bool:
+        """Whether these are the lines of ``task`` as it is."""
+        return self._status is task.status and self._entry is task.entry
+
+
+class SeriesCache:
+    """The lines of the tasks shown last, made anew where a task has changed; those of others are forgotten.
+
+    As kube-state-metrics does: of many tasks few change between two pages.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, TaskLabels] = {}
-        self._shown: dict[str, TaskLabels] = {}
+        self._known: dict[str, TaskSeries] = {}
+        self._shown: dict[str, TaskSeries] = {}
 
     def forget_others(self) -> None:
         """Forgets the tasks that have not been asked for since the last time."""
         self._known, self._shown = self._shown, {}
 
-    def labels(self, entry: Entry) -> TaskLabels:
-        """The labels of the task of this entry."""
-        labels = self._known.get(entry.name)
-        if labels is None or labels.entry is not entry:
-            labels = task_labels(entry)
-        self._shown[entry.name] = labels
-        return labels
+    def series(self, watched: WatchedTask) -> TaskSeries:
+        """The lines of a task."""
+        task = watched.task
+        name = task.entry.name
+        series = self._known.get(name)
+        if series is None or not series.shows(task):
+            series = TaskSeries(watched)
+        self._shown[name] = series
+        return series
 
 
 def task_labels(entry: Entry) -> TaskLabels:
     """The labels of ``entry``'s series."""
     key = labels_text((("task", entry.name), ("provider", entry.provider), ("operation", entry.operation)))
-    return TaskLabels(entry, key, ",".join(filter(None, (key, labels_text(valid_labels(entry.labels).items())))))
+    return TaskLabels(key, ",".join(filter(None, (key, labels_text(valid_labels(entry.labels).items())))))
 
 
 def valid_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -96,53 +116,63 @@ def _free_name(name: str, taken: set[str]) -> str:
 _STATE_ENDINGS = {state: f',state="{state.value}"}} 1\n' for state in State}
 
 
-def _state(labels: TaskLabels, task: Task) -> str:
-    return f"poller_task_state{{{labels.key}{_STATE_ENDINGS[task.status.state]}"
+def _state(labels: TaskLabels, watched: WatchedTask) -> str:
+    return f"poller_task_state{{{labels.key}{_STATE_ENDINGS[watched.task.status.state]}"
 
 
-def _info(labels: TaskLabels, _task: Task) -> str:
+def _info(labels: TaskLabels, _watched: WatchedTask) -> str:
     return f"poller_task_info{{{labels.info}}} 1\n"
 
 
-def _gauge(name: str, text: str, value: Callable[[Task], float | None]) -> TaskFamily:
-    def line(labels: TaskLabels, task: Task) -> str:
-        number = value(task)
+def _gauge(name: str, text: str, value: Callable[[Status], float | None]) -> TaskFamily:
+    def line(labels: TaskLabels, watched: WatchedTask) -> str:
+        number = value(watched.task.status)
         return "" if number is None else f"{name}{{{labels.key}}} {number!r}\n"
 
     return TaskFamily(name, "gauge", text, line)
 
 
-def _flag(name: str, text: str, value: Callable[[Task], bool]) -> TaskFamily:
-    def line(labels: TaskLabels, task: Task) -> str:
-        return f"{name}{{{labels.key}}} {'1' if value(task) else '0'}\n"
+def _flag(name: str, text: str, value: Callable[[Status], bool]) -> TaskFamily:
+    def line(labels: TaskLabels, watched: WatchedTask) -> str:
+        return f"{name}{{{labels.key}}} {'1' if value(watched.task.status) else '0'}\n"
 
     return TaskFamily(name, "gauge", text, line)
 
 
-def _progress_ratio(task: Task) -> float | None:
-    progress = task.status.progress
-    return None if progress is None else progress / 100
+def _progress_ratio(status: Status) -> float | None:
+    return None if status.progress is None else status.progress / 100
+
+
+def _last_poll(labels: TaskLabels, watched: WatchedTask) -> str:
+    at = watched.task.contact.last_polled_at
+    return "" if at is None else f"poller_task_last_poll_timestamp_seconds{{{labels.key}}} {at!r}\n"
+
+
+def _expected_end(labels: TaskLabels, watched: WatchedTask) -> str:
+    end = watched.expected
+    return "" if end is None else f"poller_task_expected_end_timestamp_seconds{{{labels.key}}} {end.at!r}\n"
 
 
 FAMILIES = (
     TaskFamily("poller_task_state", "gauge", "1 for the state that the task is in, and no other.", _state),
     _gauge("poller_task_progress_ratio", "Progress as reported, 0 to 1.", _progress_ratio),
-    _gauge("poller_task_start_timestamp_seconds", "When it began, as reported.", lambda task: task.status.started_at),
-    _gauge("poller_task_end_timestamp_seconds", "When it ended, or was seen to.", lambda task: task.status.ended_at),
-    _gauge("poller_task_last_poll_timestamp_seconds", "Its last poll.", lambda task: task.contact.last_polled_at),
-    _flag("poller_task_overdue", "Whether it is past its deadline.", lambda task: task.status.overdue),
-    _flag("poller_task_stalled", "Whether its progress has stopped moving.", lambda task: task.status.stalled),
-    _flag("poller_task_unreachable", "Whether nothing answers about it.", lambda task: task.status.unreachable),
-    _flag("poller_task_late", "Whether nearly all earlier runs had ended by now.", lambda task: task.status.late),
+    _gauge("poller_task_start_timestamp_seconds", "When it began, as reported.", lambda status: status.started_at),
+    _gauge("poller_task_end_timestamp_seconds", "When it ended, or was seen to.", lambda status: status.ended_at),
+    TaskFamily("poller_task_last_poll_timestamp_seconds", "gauge", "Its last poll.", _last_poll, ticks=True),
+    _flag("poller_task_overdue", "Whether it is past its deadline.", lambda status: status.overdue),
+    _flag("poller_task_stalled", "Whether its progress has stopped moving.", lambda status: status.stalled),
+    _flag("poller_task_unreachable", "Whether nothing answers about it.", lambda status: status.unreachable),
+    _flag("poller_task_late", "Whether nearly all earlier runs had ended by now.", lambda status: status.late),
     TaskFamily("poller_task", "info", "The task's own labels.", _info),
+    TaskFamily(
+        "poller_task_expected_end_timestamp_seconds",
+        "gauge",
+        "When it will probably end, as of its last poll.",
+        _expected_end,
+        ticks=True,
+    ),
 )
-"""Every family of single tasks, but the one that most tasks are not in."""
+"""Every family of single tasks."""
 
-EXPECTED_END = "poller_task_expected_end_timestamp_seconds"
-EXPECTED_END_TEXT = "When it will probably end, as of its last poll."
-
-
-def expected_end_line(labels: TaskLabels, watched: WatchedTask) -> str:
-    """The sample of a task whose end is to be expected; nothing for others."""
-    end = watched.expected
-    return "" if end is None else f"{EXPECTED_END}{{{labels.key}}} {end.at!r}\n"
+LASTING = tuple(family for family in FAMILIES if not family.ticks)
+TICKING = tuple(family for family in FAMILIES if family.ticks)

@@ -340,8 +340,8 @@ def test_a_check_that_finds_nothing_lets_pass() -> None:
 EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
     "": {
-        "web", "store", "replicas", "log", "schedule", "retention", "history", "providers", "provider_specs", "include",
-        "tasks",
+        "web", "store", "replicas", "log", "schedule", "retention", "metrics", "history", "providers", "provider_specs",
+        "include", "tasks",
     },
     "Web": {"listen", "config_file", "route_prefix", "api_token"},
     "Log": {"level", "format"},
@@ -352,6 +352,7 @@ CONTRACT = {
     },
     "MissingAfter": {"polls", "time"},
     "Retention": {"succeeded", "unsuccessful"},
+    "TaskMetrics": {"max_tasks", "tasks"},
     "Provider": {
         "kind", "region", "endpoint", "credentials", "credential_endpoints", "params", "rate_limit", "max_in_flight",
         "timeout", "auth_pause", "max_pause", "schedule", "spec", "connect_timeout", "proxy", "tls",
@@ -380,7 +381,7 @@ def defaults(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 def test_the_schemas_defaults_are_as_the_file_would_write_them() -> None:
     found = list(defaults(json_schema()))
-    assert len(found) == 27
+    assert len(found) == 29
     for described, default in found:
         kind = described["type"] if isinstance(described["type"], str) else described["type"][0]
         assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[kind]

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
+from poller.config.settings import TaskMetrics
 from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import Flag, State
 from poller.domain.task import Contact
@@ -203,3 +204,25 @@ def test_no_piece_holds_more_than_its_share_of_tasks() -> None:
 def test_a_page_of_no_tasks_is_valid() -> None:
     empty: list[FakeWatched] = []
     assert samples(parse_openmetrics(page(FakeWatching(empty), OPENMETRICS)))
+
+
+@pytest.mark.parametrize(
+    ("which", "names", "left_out"),
+    [
+        (TaskMetrics(), {"a", "b", "c"}, 0),
+        (TaskMetrics(max_tasks=2), {"a", "b"}, 1),
+        (TaskMetrics(tasks="active"), {"a", "c"}, 1),
+        (TaskMetrics(tasks="active", max_tasks=1), {"a"}, 2),
+        (TaskMetrics(tasks="none"), set(), 3),
+    ],
+)
+def test_series_of_tasks_are_bounded_and_totals_are_not(which: TaskMetrics, names: set[str], left_out: int) -> None:
+    """The first by name have series; how many are left out is told, and all are counted."""
+    watching = FakeWatching(
+        [watched("a"), watched("b", state=State.SUCCEEDED), watched("c")],
+    )
+    shown = Exposition(Metrics(CollectorRegistry(), "1", lambda: 0), watching, lambda: which)
+    found = samples(parse_plain(b"".join(shown.render()[1]).decode()))
+    assert {dict(labels)["task"] for _, labels in found if "task" in dict(labels)} == names
+    assert found["poller_tasks_not_exported", frozenset()] == left_out
+    assert sum(value for (name, _), value in found.items() if name == "poller_tasks") == 3

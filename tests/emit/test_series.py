@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.domain.task import Entry
-from poller.emit.series import LabelCache, task_labels, valid_labels
+from poller.domain.lifecycle import begin
+from poller.domain.task import Contact, Entry, Task
+from poller.emit.series import SeriesCache, task_labels, valid_labels
 
 VALID_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -47,13 +49,28 @@ def test_values_are_escaped() -> None:
     assert labels.info == labels.key + r',note="a \"quote\"\na \\ line"'
 
 
-def test_labels_are_made_once_for_an_entry_and_forgotten_with_it() -> None:
-    cache = LabelCache()
-    entry, other = Entry("n", "p", "o"), Entry("n", "p", "o", labels={"team": "ads"})
-    first = cache.labels(entry)
+class Shown:
+    """A task as it is shown."""
+
+    next_poll_at = None
+    expected = None
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+
+def test_lines_are_made_once_while_a_task_stays_as_it_is_and_forgotten_with_it() -> None:
+    """A poll that changes nothing makes no new ones; another status or entry does."""
+    cache, task = SeriesCache(), begin(Entry("n", "p", "o"), 1.0)
+    first = cache.series(Shown(task))
     cache.forget_others()
-    assert cache.labels(entry) is first
-    assert 'team="ads"' in cache.labels(other).info
+    assert cache.series(Shown(replace(task, contact=Contact(polls=1)))) is first
+    labelled = cache.series(Shown(replace(task, entry=replace(task.entry, labels={"team": "ads"}))))
+    assert 'team="ads"' in labelled.labels.info
+    ran = cache.series(Shown(replace(task, status=replace(task.status, progress=30.0))))
+    assert [line for line in ran.lines if "progress" in line] == [
+        'poller_task_progress_ratio{task="n",provider="p",operation="o"} 0.3\n'
+    ]
     cache.forget_others()
     cache.forget_others()
-    assert cache.labels(entry) is not first
+    assert cache.series(Shown(task)) is not first
