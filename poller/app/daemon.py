@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from poller.app.wiring import Logger, open_lane, start_json, store_of
 from poller.config.loading import Loaded
 from poller.config.settings import Retention
-from poller.config.watchlist import AddedReader, Diff, EntryReader, diff
+from poller.config.watchlist import AddedReader, Diff, EntryReader, diff, keep_equal
 from poller.domain.errors import ConfigError, PollerError, StoreError, UnstartableError
 from poller.domain.shares import PARTITIONS
 from poller.domain.state import State
@@ -118,6 +118,7 @@ class Daemon:
             clock=self._clock,
             pollable=self._is_pollable,
             logger=logger,
+            known=lambda: self._loaded.entries,
         )
         self._starts = Starts(self.scheduler, self._committer, logger)
         self._stopped_at: float | None = None
@@ -274,7 +275,7 @@ class Daemon:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                loaded = await anyio.to_thread.run_sync(self._load, abandon_on_cancel=True)
+                loaded = await anyio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
                 _check_restart(self._loaded, loaded)
                 changes = await self._switch(loaded)
             except PollerError as error:
@@ -286,6 +287,18 @@ class Daemon:
         counts = {"added": len(changes.added), "changed": len(changes.changed), "removed": len(changes.removed)}
         self._logger.info("config.reloaded", **counts)
         return changes
+
+    def _load_again(self) -> Loaded:
+        """Reads the config in a thread of its own; what is as before is not there twice afterwards."""
+        before = self._loaded.entries
+        # The event loop would wait for each look through all that is being made.
+        gc.disable()
+        try:
+            loaded = self._load()
+            keep_equal(before, loaded.entries)
+        finally:
+            gc.enable()
+        return loaded
 
     async def _start_job(self, name: str) -> dict[str, Any]:
         """Starts the job behind a task; what there is to tell whoever asked."""
@@ -333,8 +346,10 @@ class Daemon:
         # From here on nothing waits until the new config is in force; what follows from it in the store comes then.
         self._loaded, self._kinds = loaded, kinds
         self.scheduler.use(self._lanes(loaded, renewed))
-        self._roster.reconsider()
-        self.scheduler.retire(before.settings.providers.keys() - loaded.settings.providers.keys())
+        gone = before.settings.providers.keys() - loaded.settings.providers.keys()
+        if renewed or gone:
+            self._roster.reconsider()
+        self.scheduler.retire(gone)
         self.scheduler.show(_retention(loaded.settings.retention))
         self._metrics.reloaded(ok=True, at=now)
         await self._roster.follow_now()

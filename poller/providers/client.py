@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import count
-from sys import intern
 from urllib.parse import quote, urlencode
 
 from yarl import URL
@@ -68,15 +67,14 @@ def family_of(operation: Operation, entry: Entry) -> str:
     Everything is percent-encoded, so that no two families have one name.
     """
     if entry.family is not None:
-        return intern(entry.family)
+        return entry.family
     changing = () if entry.follow else operation.run_params
     staying = {*operation.required, *operation.optional}.difference(changing)
     given = sorted((name, value) for name, value in entry.params.items() if name in staying)
     what = f"{quote(entry.provider, safe='')}/{quote(entry.operation, safe='')}"
     # Not `encode_query`: half a surrogate pair, which cannot be sent, may still be watched in vain.
     query = urlencode(given, quote_via=quote, errors="surrogatepass")
-    # Thousands of tasks may be of one family.
-    return intern(f"{what}?{query}" if query else what)
+    return f"{what}?{query}" if query else what
 
 
 def _nonces() -> Callable[[], str]:

@@ -15,7 +15,7 @@ class Forecasts:
 
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
-        self._members: dict[str, set[Watch]] = {}
+        self._members: dict[str, Watch | set[Watch]] = {}
 
     def learn(self, runs: Mapping[str, Sequence[Run]]) -> None:
         """Takes over what the store remembers of families, oldest run first; what is known already stays."""
@@ -29,7 +29,17 @@ class Forecasts:
     def join(self, watch: Watch, now: float) -> None:
         """Counts a task among those of its family."""
         watch.family = watch.lane.family(watch.task.entry)
-        self._members.setdefault(watch.family, set()).add(watch)
+        others = self._members.get(watch.family)
+        if others:
+            # Thousands may be of one family: its name is there once.
+            watch.family = next(iter(self._of(watch.family))).family
+        # A set for each of 100,000 families of one would be much.
+        if others is None:
+            self._members[watch.family] = watch
+        elif isinstance(others, set):
+            others.add(watch)
+        else:
+            self._members[watch.family] = {others, watch}
         self.refresh(watch, now)
 
     def rejoin(self, watch: Watch, now: float) -> None:
@@ -40,7 +50,11 @@ class Forecasts:
 
     def leave(self, watch: Watch) -> None:
         """Counts a task that is watched no more among none; what is known of its family stays until `tidy`."""
-        self._members[watch.family].discard(watch)
+        members = self._members.get(watch.family)
+        if isinstance(members, set):
+            members.discard(watch)
+        elif members is watch:
+            self._members[watch.family] = set()
 
     def tidy(self) -> None:
         """Forgets the families of which no task is watched any more."""
@@ -64,9 +78,13 @@ class Forecasts:
         """Works out anew when the run of a task will probably end."""
         family = self._family(watch)
         if family.is_stale:
-            family.look([now - other.run_began_at for other in self._members.get(watch.family, ()) if _runs(other)])
+            family.look([now - other.run_began_at for other in self._of(watch.family) if _runs(other)])
         watch.prospect = foresee(family, watch.task, watch.marks, now)
         watch.late_age = family.late_age
+
+    def _of(self, family: str) -> Collection[Watch]:
+        members = self._members.get(family, ())
+        return (members,) if isinstance(members, Watch) else members
 
     def _family(self, watch: Watch) -> Family:
         return self._families.get(watch.family, UNKNOWN)

@@ -30,7 +30,10 @@ Pollable = Callable[[Entry], bool]
 
 
 class Roster:
-    """``pollable`` says what can be polled; the rest waits for a config that knows it."""
+    """``pollable`` says what can be polled; the rest waits for a config that knows it.
+
+    ``known`` are the entries of the config: those that the store has as well need not be kept twice.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,9 @@ class Roster:
         clock: Clock,
         pollable: Pollable,
         logger: FilteringBoundLogger,
+        known: Callable[[], Mapping[str, Entry]] = dict,
     ) -> None:
+        self._known = known
         self._store = store
         self._scheduler = scheduler
         self._committer = committer
@@ -146,7 +151,7 @@ class Roster:
         some = None if len(asked) == PARTITIONS else frozenset(asked)
         # Before the tasks: what is told meanwhile by the one who held them comes twice, rather than never.
         untold = await self._store.untold(some)
-        roll = await self._store.tasks(0, some)
+        roll = await self._store.tasks(0, some, self._known())
         await self._learn(roll.tasks)
         # From here on nothing waits. What was lost meanwhile is not watched; held again, it is to be read again.
         ready = {number for number, holding in asked.items() if self._unread.get(number) is holding}
@@ -160,7 +165,7 @@ class Roster:
         self._committer.retell([each for each in untold if partition_of(each.task) in ready])
 
     async def _read_changes(self) -> None:
-        roll = await self._store.tasks(self._read_up_to, frozenset(self._watched))
+        roll = await self._store.tasks(self._read_up_to, frozenset(self._watched), self._known())
         await self._learn(roll.tasks)
         self._read_up_to = roll.revision
         self._revision = max(self._revision, roll.revision)

@@ -164,8 +164,7 @@ class Scheduler:
         self._plan(watch, seen, now)
         if is_news:
             self._failing.observed(watch, seen)
-            # Without what would hold on to the whole answer.
-            watch.seen = replace(seen, explain=None) if seen.outcome is Outcome.ANSWERED else None
+            watch.seen = _kept(seen, watch.task)
 
     async def refresh(self, watch: Watch) -> None:
         """Asks for the task's status beside its schedule, which stays, and concludes what comes of it."""
@@ -360,3 +359,11 @@ class Scheduler:
         while True:
             await anyio.sleep(FLUSH_EVERY)
             self.flush()
+
+
+def _kept(seen: Observation, task: Task) -> Observation | None:
+    """An answer to be compared with the next one; None for what cannot be. As little as possible is kept for it."""
+    if seen.said is None:
+        return None
+    run_id = task.status.run_id if seen.run_id == task.status.run_id else seen.run_id
+    return replace(seen, explain=None, request_id=None, run_id=run_id)

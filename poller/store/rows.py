@@ -35,6 +35,11 @@ KNOWLEDGE = tuple(field.name for field in fields(Status))
 EXPECTED = ("expected_basis", "expected_at", "expected_low_at", "expected_high_at")
 """The columns that tell when a run will probably end."""
 
+_NONE: Mapping[str, Entry] = {}
+_STATES = {state.value: state for state in State}
+_STATE, _SUBTASKS = KNOWLEDGE.index("state"), KNOWLEDGE.index("subtasks")
+_CONTACT_FIELDS = tuple(field.name for field in fields(Contact))
+_FAILURE = _CONTACT_FIELDS.index("last_failure")
 _SAME_STATUS = tuple(name for name in KNOWLEDGE if name not in {"state", "subtasks"})
 _SAME_CONTACT = tuple(field.name for field in fields(Contact) if field.name != "last_failure")
 _SAME_TRANSITION = tuple(field.name for field in fields(Transition) if field.name not in {"source", "target", "labels"})
@@ -95,8 +100,11 @@ def run_values(finished: FinishedRun) -> Values:
     }
 
 
-def entry_of(row: Values) -> Entry:
-    """The entry that was stored as ``row`` of the tasks."""
+def entry_of(row: Values, known: Mapping[str, Entry] = _NONE) -> Entry:
+    """The entry that was stored as ``row`` of the tasks: the very one of that name in ``known``, if it is the same."""
+    same = known.get(row["name"])
+    if same is not None and all(row[name] == value for name, value in entry_values(same).items()):
+        return same
     return Entry(
         name=row["name"],
         provider=row["provider"],
@@ -112,18 +120,18 @@ def entry_of(row: Values) -> Entry:
     )
 
 
-def stored_of(row: Values) -> Stored:
-    """The task stored as ``row``."""
-    return Stored(entry_of(row), saved_of(row), row["unwatched_at"] is None, _expected_of(row))
+def stored_of(row: Values, known: Mapping[str, Entry] = _NONE) -> Stored:
+    """The task stored as ``row``; its entry is that of ``known`` where it is the same."""
+    entry = entry_of(row, known)
+    return Stored(entry, _saved_of(row, entry), row["unwatched_at"] is None, _expected_of(row))
 
 
-def saved_of(row: Values) -> Saved:
-    """What is known of the task stored as ``row``."""
+def _saved_of(row: Values, entry: Entry) -> Saved:
     return Saved(
-        name=row["name"],
-        provider=row["provider"],
-        operation=row["operation"],
-        params=orjson.loads(row["params"]),
+        name=entry.name,
+        provider=entry.provider,
+        operation=entry.operation,
+        params=entry.params,
         status=_status_of(row),
         contact=_contact_of(row),
         saved_at=row["saved_at"],
@@ -154,11 +162,12 @@ def _status_values(status: Status) -> Values:
 
 
 def _status_of(row: Values) -> Status:
-    return Status(
-        state=State(row["state"]),
-        subtasks=None if row["subtasks"] is None else _subtasks_of(row["subtasks"]),
-        **{name: row[name] for name in _SAME_STATUS},
-    )
+    # By position, which takes half the time: 100,000 are read at a start.
+    values = [row[name] for name in KNOWLEDGE]
+    values[_STATE] = _STATES[row["state"]]
+    if row["subtasks"] is not None:
+        values[_SUBTASKS] = _subtasks_of(row["subtasks"])
+    return Status(*values)
 
 
 def _subtasks_of(text: str) -> Subtasks:
@@ -178,10 +187,10 @@ def _contact_values(contact: Contact, at: float) -> Values:
 
 def _contact_of(row: Values) -> Contact:
     outcome = row["failure_outcome"]
-    return Contact(
-        last_failure=None if outcome is None else Failure(Outcome(outcome), row["failure_at"], row["failure_message"]),
-        **{name: row[name] for name in _SAME_CONTACT},
-    )
+    failure = None if outcome is None else Failure(Outcome(outcome), row["failure_at"], row["failure_message"])
+    values: list[Any] = [row.get(name) for name in _CONTACT_FIELDS]
+    values[_FAILURE] = failure
+    return Contact(*values)
 
 
 def _expected_values(end: ExpectedEnd | None) -> Values:
@@ -191,8 +200,10 @@ def _expected_values(end: ExpectedEnd | None) -> Values:
 
 
 def _expected_of(row: Values) -> ExpectedEnd | None:
-    basis, *times = (row[name] for name in EXPECTED)
-    return None if basis is None else ExpectedEnd(Basis(basis), *times)
+    basis = row["expected_basis"]
+    if basis is None:
+        return None
+    return ExpectedEnd(Basis(basis), row["expected_at"], row["expected_low_at"], row["expected_high_at"])
 
 
 # Watched by the thousand, tasks share a handful of policies.

@@ -14,7 +14,8 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 def storable(text: str) -> str:
     """The nearest text that every database stores: NUL and half a surrogate pair become U+FFFD."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    # Nearly all texts are plain ones.
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 class AnyText(TypeDecorator[str]):

@@ -175,13 +175,15 @@ class SqlStore:
             return 0
         return await self._write(partial(self._enrolling.expire, now))
 
-    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+    async def tasks(
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+    ) -> Roll:
         """The tasks whose place on the watchlist changed; see `Store.tasks`."""
         some = None if partitions is None or len(partitions) == PARTITIONS else sorted(partitions)
         (revision,) = await self._read(REVISION, itemgetter("revision"))
         if since and revision == since:
             return Roll(revision, ())
-        return Roll(revision, await self._read(changed(since, some), stored_of))
+        return Roll(revision, await self._read(changed(since, some), partial(stored_of, known=known or {})))
 
     async def page(self, after: str, limit: int) -> Sequence[Stored]:
         """Tasks that are watched, by name; see `Store.page`."""

@@ -152,7 +152,10 @@ class MemoryStore:
     async def expire(self, now: float) -> int:
         return 0
 
-    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+    async def tasks(
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+    ) -> Roll:
+        del known
         return Roll(since, ())
 
     async def page(self, after: str, limit: int) -> Sequence[Stored]:

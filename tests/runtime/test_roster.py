@@ -1,7 +1,7 @@
 """The roster: what is watched is what the store says, in the partitions that are held, and nothing else."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
@@ -49,7 +49,10 @@ class ListStore(MemoryStore):
             known = saved(each, status or begin(each, START).status)
             self.rows[each.name] = self.revision, Stored(each, known, watched)
 
-    async def tasks(self, since: int = 0, partitions: Collection[int] | None = None) -> Roll:
+    async def tasks(
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+    ) -> Roll:
+        del known
         if self.unreadable:
             raise StoreError("cannot be reached")
         revision = self.revision

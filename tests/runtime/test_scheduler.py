@@ -268,7 +268,7 @@ async def test_a_connection_is_told_the_last_answer() -> None:
             told.append(before.message if before else None)
             return await super().poll(entry, before)
 
-    explained = replace(RUNNING, explain=lambda: Explanation(0.0, ()))
+    explained = replace(RUNNING, said=1, explain=lambda: Explanation(0.0, ()))
     answers = {2: UNREACHABLE}
     first, second = (
         Attentive(lambda _, count: answers.get(count, replace(explained, message=f"{count}"))) for _ in range(2)
