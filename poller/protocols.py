@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Protocol
 
+from poller.domain.circuit import Phase
 from poller.domain.events import FlagChange, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
@@ -306,6 +307,19 @@ class Look:
     refusals: Mapping[str, Refusal]
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A replica that is alive, how many ``partitions`` it holds, and for how many ``seconds`` it has been one.
+
+    ``is_here``: it is this process.
+    """
+
+    name: str
+    partitions: int
+    seconds: float
+    is_here: bool = False
+
+
 class Cluster(Protocol):
     """The replicas on one store, and what they share: who lives, who holds what, who may ask. By the store's clock.
 
@@ -324,6 +338,10 @@ class Cluster(Protocol):
 
         With ``seconds`` it lives for that much longer.
         """
+        ...
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first. One query: for people, not for every look."""
         ...
 
     async def bury(self, dead: str) -> bool:
@@ -373,6 +391,19 @@ class Tenure(Protocol):
 
     def is_certain(self) -> bool:
         """Whether nobody else can hold what is held here: only then it is told and shown."""
+        ...
+
+
+class Replicas(Protocol):
+    """Who else works on the store, for people."""
+
+    @property
+    def count(self) -> int:
+        """How many replicas are alive, this one included."""
+        ...
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first; none where there can be only one. StoreError."""
         ...
 
 
@@ -471,6 +502,19 @@ class Emitter(Protocol):
         ...
 
 
+class PollCounts(Protocol):
+    """How many polls there were."""
+
+    def polls_of(self, provider: str) -> Mapping[Outcome, int]:
+        """The polls of a provider since the start, by what came of them."""
+        ...
+
+    @property
+    def polls(self) -> int:
+        """All polls since the start."""
+        ...
+
+
 class PollObserver(Protocol):
     """Who counts the polls. Quick, and never raises."""
 
@@ -540,8 +584,28 @@ class ConnectionView(Protocol):
         ...
 
     @property
+    def share_of_rate(self) -> float:
+        """Polls per second that are configured, or this replica's share of them."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Polls that may be under way at once."""
+        ...
+
+    @property
     def paused(self) -> str | None:
         """The refusal (throttled, unauthorized) on whose account no polls, or one at a time, go out; else None."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """How many polls it lets out: all, one at a time, or none."""
+        ...
+
+    @property
+    def paused_until(self) -> float | None:
+        """When the pause is over during which no polls go out, epoch seconds; else None."""
         ...
 
 

@@ -48,6 +48,7 @@ from poller.web.eventstream import EventStreams
 from poller.web.listening import serve, url
 from poller.web.login import Login
 from poller.web.page import StatusPage
+from poller.web.pictures import Pictures
 from poller.web.protection import Protection
 from poller.web.server import build_app
 
@@ -245,8 +246,10 @@ class Daemon:
         login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)
         settings = loaded.settings.web
         census = Census(self.scheduler, self._store, self._tenure)
-        page = StatusPage(census, self.scheduler, self._clock)
-        api = Api(census, self.scheduler, self._store, settings.route_prefix.rstrip("/"))
+        prefix = settings.route_prefix.rstrip("/")
+        pictures = Pictures(census, self.scheduler, self._store, self._tenure, self._metrics, self._clock)
+        page = StatusPage(pictures, prefix)
+        api = Api(census, self.scheduler, self._store, prefix)
         app = build_app(self.scheduler, page, api, render, control, logger, login, settings.route_prefix)
         app.on_shutdown.append(self._streams.close)
         bound = await stack.enter_async_context(serve(app, settings.listen, tls))

@@ -46,10 +46,11 @@ def build_app(
     below = prefix.rstrip("/")
     health = {base + path: answer(watching) for base in ("", below) for path, answer in _HEALTH.items()}
     asked = [] if login is None else [login.middleware(frozenset(health))]
-    app = web.Application(middlewares=[_errors(logger, f"{below}/api/"), *asked], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[_errors(logger, f"{below}/api/", page), *asked], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(_headers(page.style_hash))
+    app.on_shutdown.append(page.close)
     routes = [
-        web.get("/", page.show),
+        *page.routes(),
         web.get("/metrics", _metrics(render_metrics)),
         *control.routes(below),
         *api.routes(),
@@ -127,7 +128,7 @@ _HEALTH = {"/-/healthy": _healthy, "/-/ready": _ready}
 
 def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     policy = (
-        f"default-src 'none'; style-src '{style_hash}'; img-src data:; "
+        f"default-src 'none'; style-src '{style_hash}'; script-src 'self'; connect-src 'self'; img-src data:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     fixed = {
@@ -153,18 +154,18 @@ _EXPLAINED = (
 )
 
 
-def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
+def _errors(logger: FilteringBoundLogger, api: str, page: StatusPage) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except _EXPLAINED as error:
-            return _refusal(request, error, api)
+            return await _refusal(request, error, api, page)
         except ConnectionError:
             return _cut_off(request)  # The client has gone, which is its right.
         except Exception as error:
             logger.exception("http.failed", method=request.method, path=request.path)
-            return _cut_off(request) if request.get(_STARTED) else _refusal(request, error, api)
+            return _cut_off(request) if request.get(_STARTED) else await _refusal(request, error, api, page)
 
     return middleware
 
@@ -176,12 +177,14 @@ def _cut_off(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _refusal(request: web.Request, error: Exception, api: str) -> web.Response:
-    """What is answered instead: JSON for a path that starts with ``api``, plain text elsewhere."""
+async def _refusal(request: web.Request, error: Exception, api: str, page: StatusPage) -> web.Response:
+    """What is answered instead: JSON for a path that starts with ``api``, elsewhere a page for a browser, or text."""
     status, message, details = _explained(request, error)
     response = web.Response(status=status, text=f"{message}\n")
     if request.path.startswith(api):
         response = error_response(status, message, details)
+    elif "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+        response = await page.error(request, status, message)
     for header in (hdrs.ALLOW, hdrs.WWW_AUTHENTICATE):
         if isinstance(error, web.HTTPException) and header in error.headers:
             response.headers[header] = error.headers[header]

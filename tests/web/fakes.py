@@ -17,13 +17,15 @@ from poller.config.watchlist import AddedReader, EntryReader
 from poller.config.wording import Mistake
 from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
 from poller.domain.events import Transition
+from poller.domain.observation import Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, TransitionPage, WatchedTask
+from poller.protocols import Added, Member, TransitionPage, WatchedTask
 from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.login import Login
 from poller.web.page import StatusPage
+from poller.web.pictures import Pictures
 from poller.web.selection import in_turns
 from poller.web.server import RenderMetrics, build_app
 from tests.emit.fakes import NOW, FakeWatched, FakeWatching
@@ -64,6 +66,37 @@ class FakeCensus:
 
     async def find(self, name: str) -> FakeWatched | None:
         return self.watching.find(name)
+
+
+@dataclass
+class FakeReplicas:
+    """Those that are told."""
+
+    alive: list[Member] = field(default_factory=list)
+    broken: bool = False
+
+    @property
+    def count(self) -> int:
+        return max(1, len(self.alive))
+
+    async def members(self) -> Sequence[Member]:
+        if self.broken:
+            raise StoreError("the store does not answer")
+        return self.alive
+
+
+@dataclass
+class FakeCounts:
+    """Polls by provider."""
+
+    counted: dict[str, dict[Outcome, int]] = field(default_factory=dict)
+
+    def polls_of(self, provider: str) -> Mapping[Outcome, int]:
+        return self.counted.get(provider, {})
+
+    @property
+    def polls(self) -> int:
+        return sum(sum(each.values()) for each in self.counted.values())
 
 
 SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
@@ -151,6 +184,8 @@ class World:
 
     watching: FakeWatching = field(default_factory=FakeWatching)
     store: FakeHistory = field(default_factory=FakeHistory)
+    replicas: FakeReplicas = field(default_factory=FakeReplicas)
+    counts: FakeCounts = field(default_factory=FakeCounts)
     watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
@@ -168,8 +203,10 @@ class World:
         )
         control = Control(self.reload, lambda: self.token, self.start, self.watchlist)
         census = FakeCensus(self.watching)
-        page = StatusPage(census, self.watching, FakeClock())
-        api = Api(census, self.watching, self.store, self.prefix.rstrip("/"))
+        prefix = self.prefix.rstrip("/")
+        pictures = Pictures(census, self.watching, self.store, self.replicas, self.counts, FakeClock())
+        page = StatusPage(pictures, prefix)
+        api = Api(census, self.watching, self.store, prefix)
         return build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
 
     async def start(self, name: str) -> Mapping[str, Any]:
