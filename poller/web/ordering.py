@@ -6,7 +6,6 @@ A page of ten thousand is found without sorting them all: of each part only what
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from operator import itemgetter
 from typing import Any
 
 from poller.domain.state import State
@@ -14,19 +13,32 @@ from poller.protocols import WatchedTask
 from poller.web.selection import BadQueryError, flags_of
 
 _RANKS = {
-    State.FAILED: 0,
-    State.MISSING: 0,
-    State.EXPIRED: 0,
-    State.RUNNING: 2,
-    State.PENDING: 3,
-    State.UNKNOWN: 4,
-    State.STOPPED: 5,
-    State.SUCCEEDED: 6,
+    state.value: rank
+    for rank, states in enumerate(
+        (
+            (State.FAILED, State.MISSING, State.EXPIRED),
+            (),  # what has not ended and has a flag up
+            (State.RUNNING,),
+            (State.PENDING,),
+            (State.UNKNOWN,),
+            (State.STOPPED,),
+            (State.SUCCEEDED,),
+        )
+    )
+    for state in states
 }
 _FLAGGED = 1
-"""The rank of what has not ended and has a flag up: before what runs as it should."""
+_ALIVE = range(2, 5)
+"""Ranks: of what has a flag up, and of what would have that rank with one."""
 
 _HIGHEST_PAGE = 1_000_000
+
+_AT_A_TIME = 1_000
+"""Tasks that are gathered before it is looked which of them may stand on the page."""
+
+
+_ERA = 1e11
+"""Seconds: more than lie between any two changes."""
 
 
 class Column(StrEnum):
@@ -79,20 +91,34 @@ class Listing:
     size: int
     now: float
     count: int = 0
-    _known: list[tuple[Any, WatchedTask]] = field(default_factory=list)
+    _keys: list[Any] = field(default_factory=list)
+    _known: list[WatchedTask] = field(default_factory=list)
     _unknown: list[WatchedTask] = field(default_factory=list)
 
     def add(self, tasks: Sequence[WatchedTask]) -> None:
         """Takes account of more tasks; all of them must come sorted by name."""
-        key, now, most = _KEYS[self.order.column], self.now, self.number * self.size
-        keyed = [(key(watched, now), watched) for watched in tasks]
-        self.count += len(keyed)
-        self._known += (each for each in keyed if each[0] is not None)
-        # A stable sort: those that are equal stay sorted by name.
-        self._known.sort(key=itemgetter(0), reverse=self.order.downwards)
-        del self._known[most:]
-        self._unknown += (watched for each, watched in keyed if each is None)
-        del self._unknown[most:]
+        key, now = _KEYS[self.order.column], self.now
+        keys = [key(watched, now) for watched in tasks]
+        self.count += len(keys)
+        self._known += [watched for each, watched in zip(keys, tasks, strict=True) if each is not None]
+        self._unknown += [watched for each, watched in zip(keys, tasks, strict=True) if each is None]
+        self._keys += [each for each in keys if each is not None]
+        if len(self._keys) > 2 * self._most + _AT_A_TIME:
+            self._sort()
+        del self._unknown[self._most :]
+
+    @property
+    def _most(self) -> int:
+        return self.number * self.size
+
+    def _sort(self) -> None:
+        """Sorts what may still stand on the page, and forgets the rest."""
+        # Numbers of places, and no pairs: so many new containers would set off a long garbage collection. The sort is
+        # stable: those that are equal stay sorted by name.
+        places = sorted(range(len(self._keys)), key=self._keys.__getitem__, reverse=self.order.downwards)
+        del places[self._most :]
+        self._keys = [self._keys[place] for place in places]
+        self._known = [self._known[place] for place in places]
 
     @property
     def pages(self) -> int:
@@ -106,8 +132,8 @@ class Listing:
 
     def tasks(self) -> list[WatchedTask]:
         """The tasks on the page."""
-        sorted_ = [watched for _, watched in self._known] + self._unknown
-        return sorted_[(self.shown - 1) * self.size : self.shown * self.size]
+        self._sort()
+        return (self._known + self._unknown)[(self.shown - 1) * self.size : self.shown * self.size]
 
 
 def elapsed(watched: WatchedTask, now: float) -> float | None:
@@ -120,12 +146,14 @@ def elapsed(watched: WatchedTask, now: float) -> float | None:
     return now - status.started_at
 
 
-def _urgency(watched: WatchedTask, _now: float) -> tuple[int, float]:
+def _urgency(watched: WatchedTask, _now: float) -> float:
+    """The rank first, and in it what changed last first."""
     status = watched.task.status
-    rank = _RANKS[status.state]
-    if rank > _FLAGGED and not status.terminal and flags_of(watched.task):
+    # Its plain text: a member of an enumeration takes much longer to be looked up.
+    rank = _RANKS[status.state._value_]
+    if rank in _ALIVE and flags_of(watched.task):
         rank = _FLAGGED
-    return rank, -status.since
+    return rank * _ERA - status.since
 
 
 def _expected(watched: WatchedTask, _now: float) -> float | None:

@@ -72,7 +72,7 @@ class StatusPage:
 
     async def _show_tasks(self, request: web.Request) -> web.Response:
         query = request.query
-        picture, counts = await self._pictures.tasks(query)
+        picture, counts = await self._pictures.tasks(query, with_labels=True)
         asked = query.get("refresh")
         facts: dict[str, object] = {
             "here": "tasks",

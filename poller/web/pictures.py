@@ -17,6 +17,9 @@ from poller.web.view import Counts, Row, link, notices, paging, row, summary
 ROWS = 100
 """Tasks on a page."""
 
+TASKS_PER_TURN = 250
+"""So few that counting and sorting them keeps the event loop for a millisecond or two."""
+
 FILTERS = ("state", "flag", "provider", "operation", "owner", "source", "label", "q", "limit", "cursor", "page")
 
 _MOST_PASTS = 100
@@ -62,15 +65,15 @@ class Pictures:
         """Something that stays equal while surely nothing has changed, but for what time alone does."""
         return self._polls.polls if self._replicas.count == 1 else object()
 
-    async def tasks(self, query: MultiMapping[str]) -> tuple[Picture, Counts]:
+    async def tasks(self, query: MultiMapping[str], with_labels: bool = False) -> tuple[Picture, Counts]:
         """The list of tasks that ``query`` asks for, and how many there are of all. BadQueryError, StoreError."""
         selection, order = parse_selection(query, ROWS), parse_order(query.get("sort", ""))
         now = self._clock.now()
         counts, listing = Counts(), Listing(order, parse_number(query.get("page", "")), selection.limit, now)
         async for part in self._census.slices():
-            async for some in in_turns(part):
-                counts.add(watched.task for watched in some)
-                listing.add([watched for watched in some if selection.matches(watched.task)])
+            async for some in in_turns(part, TASKS_PER_TURN):
+                counts.add(some, with_labels)
+                listing.add(selection.of(some))
         clear = link(query, **dict.fromkeys(FILTERS)) if any(query.get(key) for key in FILTERS) else None
         rows = [row(watched, now) for watched in listing.tasks()]
         parts = {

@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-CHUNKS_PER_TURN = 1_000
-"""So few of a template's chunks that they keep the event loop for a few milliseconds."""
+CHUNKS_PER_TURN = 20
+"""So few of a template's chunks that they keep the event loop for a few milliseconds: a task's whole line is one."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -63,6 +63,13 @@ class Selection:
             and self.text in entry.name.casefold()
         )
 
+    def of(self, tasks: Sequence[WatchedTask]) -> Sequence[WatchedTask]:
+        """Those of ``tasks`` that are asked for."""
+        kinds = (self.states, self.flags, self.providers, self.operations, self.owners, self.sources, self.labels)
+        if not (any(kinds) or self.text):
+            return tasks
+        return [watched for watched in tasks if self.matches(watched.task)]
+
     def _matches_origin(self, entry: Entry) -> bool:
         return (not self.owners or entry.owner in self.owners) and (not self.sources or entry.source in self.sources)
 
@@ -127,6 +134,8 @@ def from_cursor(cursor: str) -> str:
 def flags_of(task: Task) -> list[Flag]:
     """The flags that are up."""
     status = task.status
+    if not (status.overdue or status.stalled or status.unreachable or status.late):
+        return []
     pairs = (
         (Flag.OVERDUE, status.overdue),
         (Flag.STALLED, status.stalled),
@@ -136,10 +145,10 @@ def flags_of(task: Task) -> list[Flag]:
     return [flag for flag, is_up in pairs if is_up]
 
 
-async def in_turns(items: Sequence[_Item]) -> AsyncIterator[Sequence[_Item]]:
-    """``items`` in slices, letting others have their turn in between."""
-    for start in range(0, len(items), TASKS_PER_TURN):
-        yield items[start : start + TASKS_PER_TURN]
+async def in_turns(items: Sequence[_Item], size: int = TASKS_PER_TURN) -> AsyncIterator[Sequence[_Item]]:
+    """``items`` in slices of ``size``, letting others have their turn in between."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
         await asyncio.sleep(0)
 
 

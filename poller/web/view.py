@@ -156,14 +156,16 @@ class Counts:
     providers: Counter[str] = field(default_factory=Counter)
     labels: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, tasks: Iterable[Task]) -> None:
-        """Counts ``tasks`` too."""
-        for task in tasks:
-            self.states[task.status.state] += 1
-            self.providers[task.entry.provider] += 1
+    def add(self, tasks: Sequence[WatchedTask], with_labels: bool = True) -> None:
+        """Counts ``tasks`` too; their labels are of no interest to who has the page open already."""
+        # Plain texts: a member of an enumeration takes much longer to be looked up.
+        self.states.update([watched.task.status.state._value_ for watched in tasks])
+        self.providers.update([watched.task.entry.provider for watched in tasks])
+        for watched in tasks:
+            task = watched.task
             if flags := flags_of(task):
                 self.flags.update(flags)
-            if task.entry.labels:
+            if with_labels and task.entry.labels:
                 self.labels.update(task.entry.labels.items())
 
 
