@@ -308,7 +308,10 @@ def row(watched: WatchedTask, now: float) -> Row:
 def labels(known: Mapping[str, str]) -> tuple[Label, ...]:
     """The labels of a task, with links to the list."""
     return tuple(
-        Label(short(f"{key}: {value}", LONGEST_LABEL) or "", f"?{urlencode({'label': f'{key}:{value}'})}")
+        Label(
+            short(f"{key}: {value}", LONGEST_LABEL) or "",
+            f"?{urlencode({'label': f'{key}:{value}'}, errors='replace')}",
+        )
         for key, value in sorted(known.items())
     )
 
