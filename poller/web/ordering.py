@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from poller.domain.lifecycle import run_began
 from poller.domain.state import State
 from poller.protocols import WatchedTask
 from poller.web.selection import BadQueryError, flags_of
@@ -141,9 +142,15 @@ def elapsed(watched: WatchedTask, now: float) -> float | None:
     status = watched.task.status
     if status.duration is not None:
         return status.duration
-    if status.terminal or status.started_at is None or status.started_at > now:
-        return None
-    return now - status.started_at
+    since = running_since(watched)
+    return None if since is None or since > now else now - since
+
+
+def running_since(watched: WatchedTask) -> float | None:
+    """Since when a run that goes on does, epoch seconds: as the provider tells, else as the first poll saw it."""
+    status = watched.task.status
+    is_known = status.state is State.RUNNING or (status.state is State.PENDING and status.started_at is not None)
+    return run_began(status) if is_known else None
 
 
 def _urgency(watched: WatchedTask, _now: float) -> float:

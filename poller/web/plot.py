@@ -10,8 +10,8 @@ from poller.domain.state import State
 
 WIDTH, HEIGHT = 600, 140
 """Of the whole, in its own units."""
-_LEFT, _TOP, _BOTTOM = 48, 8, 22
-_BROADEST = 28
+_LEFT, _TOP, _BOTTOM = 64, 10, 8
+_BROADEST = 36
 
 _NICE_SECONDS = (
     *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
@@ -51,15 +51,15 @@ class Plot:
 
 
 def plot(runs: Sequence[tuple[Transition, float]]) -> Plot | None:
-    """A plot of finished ``runs`` with their durations in seconds, newest first; None where there are none."""
+    """A plot of finished ``runs`` with their durations in seconds, newest first; None for one alone, or none."""
     timed = [(run, max(0.0, duration)) for run, duration in reversed(runs)]
-    if not timed:
+    if len(timed) < 2:
         return None
     durations = [duration for _, duration in timed]
     step = _step(max(durations))
     highest = max(step, math.ceil(max(durations) / step) * step)
-    scale, room = (HEIGHT - _TOP - _BOTTOM) / highest, (WIDTH - _LEFT) / len(timed)
-    width = min(_BROADEST, room * 0.7)
+    scale, room = (HEIGHT - _TOP - _BOTTOM) / highest, min(_BROADEST, (WIDTH - _LEFT) / len(timed))
+    width = room * 0.7
     bars = [
         Bar(
             x=round(_LEFT + (place + 0.5) * room - width / 2, 1),
@@ -86,8 +86,6 @@ def _step(longest: float) -> float:
 
 
 def _description(durations: Sequence[float]) -> str:
-    if len(durations) == 1:
-        return f"One finished run, {format_duration(durations[0])}."
     known = sorted(durations)
     shortest, middle, longest = (format_duration(each) for each in (known[0], known[len(known) // 2], known[-1]))
     return (

@@ -20,7 +20,7 @@ from poller.domain.prospect import ExpectedEnd
 from poller.domain.state import Flag, State
 from poller.domain.task import Task
 from poller.protocols import ConnectionView, WatchedTask
-from poller.web.ordering import Column, Order, elapsed
+from poller.web.ordering import Column, Order, elapsed, running_since
 from poller.web.selection import flags_of
 
 LONGEST_NOTE = 240
@@ -43,10 +43,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How long something took, or has been going on ``since`` then, epoch seconds."""
+    """How long something took, or has been going on ``since`` then, epoch seconds; ``about``: as far as was seen."""
 
     since: float | None
     took: float | None
+    about: bool
     words: str = field(compare=False)
 
 
@@ -324,10 +325,12 @@ def moment(at: float | None, now: float) -> Moment | None:
 
 def span(watched: WatchedTask, now: float) -> Span | None:
     """How long the task took, or has been running."""
-    seconds, took = elapsed(watched, now), watched.task.status.duration
+    seconds, status = elapsed(watched, now), watched.task.status
     if seconds is None:
         return None
-    return Span(None if took is not None else watched.task.status.started_at, took, format_duration(seconds))
+    since = running_since(watched) if status.duration is None else None
+    about = since is not None and since != status.started_at
+    return Span(since, status.duration, about, f"{'~' if about else ''}{format_duration(seconds)}")
 
 
 def expectation(end: ExpectedEnd | None, now: float) -> Foreseen | None:

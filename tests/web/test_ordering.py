@@ -130,12 +130,16 @@ def test_another_number_is_refused(text: str) -> None:
     [
         (State.RUNNING, {"started_at": NOW - 65}, 65.0),
         (State.RUNNING, {"started_at": NOW + 65}, None),
-        (State.RUNNING, {}, None),
+        (State.RUNNING, {}, 900.0),
+        (State.PENDING, {}, None),
+        (State.PENDING, {"started_at": NOW - 5}, 5.0),
+        (State.RUNNING, {"started_at": 0.0}, 900.0),
+        (State.UNKNOWN, {}, None),
         (State.SUCCEEDED, {"started_at": NOW - 65}, None),
         (State.SUCCEEDED, {"started_at": NOW - 65, "duration": 60.0}, 60.0),
         (State.SUCCEEDED, {"duration": 0.0}, 0.0),
     ],
 )
 def test_how_long_it_took_is_told_when_known(state: State, known: dict[str, Any], seconds: float | None) -> None:
-    """By the provider's own figure before any other."""
+    """By the provider's own figure before any other; of what runs also since when polls have seen it run."""
     assert elapsed(watched("n", state, **known), NOW) == seconds

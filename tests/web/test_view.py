@@ -104,4 +104,7 @@ def test_what_only_ticks_makes_no_other_row() -> None:
     assert now.elapsed is not None
     assert later.elapsed is not None
     assert (now.elapsed.words, later.elapsed.words) == ("1m", "1m10s")
+    seen_only = row(watched("n"), NOW).elapsed
+    assert seen_only is not None
+    assert (seen_only.words, seen_only.since) == ("~15m", NOW - 900)
     assert row(watched("n", started_at=NOW - 60, progress=4.0), NOW) != now

@@ -36,7 +36,9 @@
     if (paused || document.hidden) return;
     const now = (Date.now() + ahead) / 1000;
     for (const each of document.querySelectorAll("[data-at]")) put(each, relative(Number(each.dataset.at) - now));
-    for (const each of document.querySelectorAll("[data-since]")) put(each, duration(Math.max(0, now - Number(each.dataset.since))));
+    for (const each of document.querySelectorAll("[data-since]")) {
+      put(each, (each.dataset.about || "") + duration(Math.max(0, now - Number(each.dataset.since))));
+    }
   }
 
   // --- changes: elements that stay are kept, and with them focus, selection and what was opened ---

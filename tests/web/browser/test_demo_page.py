@@ -79,7 +79,7 @@ def test_pictures_for_readme(browser: Browser, demo: str, screenshots: Path | No
             with visiting(browser, **{**options, "viewport": size}) as visit:
                 page = visit.open(demo + path)
                 visit.until_live()
-                page.wait_for_selector(".badge.failed" if name == "tasks" else ".plot rect")
+                page.wait_for_selector(".badge.failed" if name == "tasks" else "#runs tbody tr")
                 taken = page.screenshot(animations="disabled")
                 assert len(taken) < 150_000
                 if screenshots is not None:
