@@ -15,7 +15,7 @@ import orjson
 from poller.domain.errors import PollerError
 from poller.web.eventstream import Event
 from poller.web.pictures import Picture
-from poller.web.rendering import Templates
+from poller.web.rendering import Templates, printable
 from poller.web.view import Row
 
 MOST_VIEWERS = 50
@@ -66,9 +66,9 @@ class Live:
                     yield Event(trouble, name="trouble")
             else:
                 if picture is not seen or trouble:
-                    message = await self._difference(seen, picture, root)
+                    message = await self._message(seen, picture, root)
                     if message or trouble:
-                        yield Event(orjson.dumps(message | _frame(picture)).decode(), name="page")
+                        yield Event(message or _frame(picture), name="page")
                     seen, trouble = picture, ""
             await anyio.sleep(LOOK_EVERY)
 
@@ -90,8 +90,19 @@ class Live:
             return False
         return age >= LOOK_ANYWAY or self._changes() != shared.changes
 
+    async def _message(self, before: Picture | None, after: Picture, root: str) -> str:
+        """What is to be told to who has seen ``before``, as JSON; empty where nothing differs."""
+        whole = ("", "")
+        if before is None and whole in after.rendered:
+            return after.rendered[whole]
+        changed = await self._difference(before, after, root)
+        message = _frame(after, changed) if changed else ""
+        if before is None:
+            after.rendered[whole] = message
+        return message
+
     async def _difference(self, before: Picture | None, after: Picture, root: str) -> dict[str, Any]:
-        """What is to be told to who has seen ``before``; nothing where nothing differs."""
+        """The parts, the rows and their order that differ from ``before``."""
         parts = {} if before is None else before.parts
         changed = {
             name: self._render(after, name, name, facts, root)
@@ -123,5 +134,5 @@ class Live:
         return made
 
 
-def _frame(picture: Picture) -> dict[str, Any]:
-    return {"now": picture.now, "title": picture.title}
+def _frame(picture: Picture, changed: dict[str, Any] | None = None) -> str:
+    return orjson.dumps({"now": picture.now, "title": printable(picture.title), **(changed or {})}).decode()

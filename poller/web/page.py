@@ -13,7 +13,7 @@ from poller.domain.moments import rfc3339
 from poller.web.eventstream import EventStreams
 from poller.web.live import MOST_VIEWERS, Live, Look
 from poller.web.ordering import parse_order
-from poller.web.pictures import FILTERS, Picture, Pictures
+from poller.web.pictures import FILTERS, Picture, Pictures, asked_for
 from poller.web.rendering import Templates
 from poller.web.view import headings, link
 
@@ -125,7 +125,7 @@ class StatusPage:
             picture, _ = await self._pictures.tasks(query)
             return picture
 
-        await look()  # What is wrong with the query is told before the stream begins.
+        asked_for(query)  # What is wrong with it is told before the stream begins.
         return await self._follow(request, f"tasks?{_canonical(query)}", look, "")
 
     async def _follow_connections(self, request: web.Request) -> web.StreamResponse:

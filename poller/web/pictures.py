@@ -9,8 +9,8 @@ from multidict import MultiMapping
 from poller.domain.errors import NoSuchTaskError, StoreError
 from poller.protocols import Census, Clock, History, PollCounts, Replicas, WatchedTask, Watching
 from poller.web import connectionview
-from poller.web.ordering import Listing, parse_number, parse_order
-from poller.web.selection import in_turns, parse_selection
+from poller.web.ordering import Listing, Order, parse_number, parse_order
+from poller.web.selection import Selection, in_turns, parse_selection
 from poller.web.taskview import MOST_STEPS, Past, task_parts
 from poller.web.view import Counts, Row, link, notices, paging, row, summary
 
@@ -67,9 +67,9 @@ class Pictures:
 
     async def tasks(self, query: MultiMapping[str], with_labels: bool = False) -> tuple[Picture, Counts]:
         """The list of tasks that ``query`` asks for, and how many there are of all. BadQueryError, StoreError."""
-        selection, order = parse_selection(query, ROWS), parse_order(query.get("sort", ""))
+        selection, order, number = asked_for(query)
         now = self._clock.now()
-        counts, listing = Counts(), Listing(order, parse_number(query.get("page", "")), selection.limit, now)
+        counts, listing = Counts(), Listing(order, number, selection.limit, now)
         async for part in self._census.slices():
             async for some in in_turns(part, TASKS_PER_TURN):
                 counts.add(some, with_labels)
@@ -134,3 +134,8 @@ class Pictures:
         if len(self._pasts) > _MOST_PASTS:
             self._pasts.popitem(last=False)
         return past
+
+
+def asked_for(query: MultiMapping[str]) -> tuple[Selection, Order, int]:
+    """Which tasks a query asks for, in which order, and which page of them. BadQueryError for what means nothing."""
+    return parse_selection(query, ROWS), parse_order(query.get("sort", "")), parse_number(query.get("page", ""))
