@@ -44,6 +44,7 @@ from poller.runtime.starts import Starts
 from poller.runtime.trouble import Trouble
 from poller.web.api import Api
 from poller.web.control import Control
+from poller.web.eventstream import EventStreams
 from poller.web.listening import serve, url
 from poller.web.login import Login
 from poller.web.page import StatusPage
@@ -123,6 +124,7 @@ class Daemon:
         self._notifier = Notifier.from_env(env)
         self._started = anyio.Event()
         self._reloading = anyio.Lock()
+        self._streams = EventStreams()
         self._reason = ""
         self._failure: PollerError | None = None
 
@@ -246,6 +248,7 @@ class Daemon:
         page = StatusPage(census, self.scheduler, self._clock)
         api = Api(census, self.scheduler, self._store, settings.route_prefix.rstrip("/"))
         app = build_app(self.scheduler, page, api, render, control, logger, login, settings.route_prefix)
+        app.on_shutdown.append(self._streams.close)
         bound = await stack.enter_async_context(serve(app, settings.listen, tls))
         return ", ".join(url(address, tls is not None, settings.route_prefix) for address in bound)
 
