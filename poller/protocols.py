@@ -8,6 +8,7 @@ from poller.domain.events import FlagChange, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
+from poller.domain.place import Place
 from poller.domain.prospect import ExpectedEnd
 from poller.domain.starting import Job
 from poller.domain.state import State
@@ -179,6 +180,18 @@ class TransitionPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Transitions that were not seen from a place, with their numbers, lowest first, and the ``place`` behind them.
+
+    ``whole``: these were all; otherwise there are more.
+    """
+
+    transitions: Sequence[tuple[int, Transition]]
+    place: Place
+    whole: bool
+
+
 class History(Protocol):
     """What is remembered of the past. Raises StoreError."""
 
@@ -188,6 +201,21 @@ class History(Protocol):
         """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
 
         ValueError for a cursor that this store did not give out.
+        """
+        ...
+
+    async def place(self) -> Place:
+        """The place of who has seen everything that is committed."""
+        ...
+
+    async def knows(self, place: Place) -> bool:
+        """Whether it is certain that what was not seen from ``place`` is still there."""
+        ...
+
+    async def news(self, place: Place, limit: int) -> News:
+        """At most ``limit`` transitions that were not seen from ``place``.
+
+        Who goes on from the place behind them, again and again, sees each transition once, however late it commits.
         """
         ...
 

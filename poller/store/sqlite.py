@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Select, event
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
@@ -52,10 +52,12 @@ class SqliteDatabase:
     """The file, or memory, that ``url`` names. StoreError, which tells what is allowed, if it names neither.
 
     ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns. ``is_shared``:
-    others may write at the same time. ``foreign`` are errors of the driver that SQLAlchemy does not know.
+    others may write at the same time. ``foreign`` are errors of the driver that SQLAlchemy does not know. ``under_way``
+    asks for the ``oldest`` transaction under way and the ``coming`` one; None where rows appear in their order.
     """
 
     is_shared = False
+    under_way: Select[Any] | None = None
     foreign: tuple[type[BaseException], ...] = ()
 
     def __init__(self, url: str) -> None:

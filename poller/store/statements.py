@@ -17,11 +17,13 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    or_,
     select,
     tuple_,
     update,
 )
 
+from poller.domain.place import Place
 from poller.domain.state import TERMINAL
 from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
 from poller.store.schema import runs, tasks, transitions, watchlist
@@ -150,6 +152,31 @@ def oldest(after: tuple[float, int], limit: int, ends: bool) -> Select[Any]:
     place = transitions.c.at, transitions.c.seq
     page = select(transitions).where(tuple_(*place) > tuple_(*after)).order_by(*place).limit(limit)
     return page.where(_IS_END) if ends else page
+
+
+NEWEST = select(transitions.c.seq, transitions.c.transition_id).order_by(transitions.c.seq.desc()).limit(1)
+FIRST = select(func.min(transitions.c.seq).label("seq"))
+
+
+def numbered(number: int) -> Select[Any]:
+    """The id of the transition that has this number."""
+    return select(transitions.c.transition_id).where(transitions.c.seq == number)
+
+
+def holes(floor: int, top: int) -> Select[Any]:
+    """The numbers above ``floor``, up to ``top``, that have a number missing just below, and the last one before."""
+    before = func.lag(transitions.c.seq, 1, floor).over(order_by=transitions.c.seq).label("before")
+    rows = select(transitions.c.seq, before).where(transitions.c.seq > floor, transitions.c.seq <= top).subquery()
+    return select(rows).where(rows.c.seq - rows.c.before > 1).order_by(rows.c.seq)
+
+
+def unseen(place: Place, limit: int) -> Select[Any]:
+    """``limit`` transitions that were not seen from ``place``, lowest number first."""
+    number = transitions.c.seq
+    new = or_(number > place.last, *(number.between(gap.first, gap.last) for gap in place.gaps))
+    # Said apart, so that no database begins to look at the first row.
+    lowest = place.gaps[0].first if place.gaps else place.last + 1
+    return select(transitions).where(number >= lowest, new).order_by(number).limit(limit)
 
 
 def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
