@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Protocol
 
-from poller.domain.events import FlagChange, Transition
+from poller.domain.events import EVERYTHING, FlagChange, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
@@ -196,15 +196,21 @@ class History(Protocol):
     """What is remembered of the past. Raises StoreError."""
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
 
-        ValueError for a cursor that this store did not give out.
+        Where only some are ``sought``, a page may have fewer than ``limit``, or none, and not be the last: looking for
+        what is rare costs no more than so much a page. ValueError for a cursor that this store did not give out.
         """
         ...
 
-    async def place(self) -> Place:
+    async def latest(self) -> Place:
         """The place of who has seen everything that is committed."""
         ...
 

@@ -1,10 +1,10 @@
 """Where a reader of transitions is: which of them it has seen.
 
 A store numbers transitions when it writes them, and shows them when their transaction commits. With several writers a
-lower number may come to light after a higher one, so that no number says "all up to here". A place is the highest number
-seen and the `Gap`s below it: numbers that were not there. Who goes on from a place reads what is above it and what has
-turned up in its gaps, which loses nothing and repeats nothing. A gap is forgotten when every transaction is over that
-could have filled it; most never are filled, they belong to writes that failed.
+lower number may come to light after a higher one, so that no number says "all up to here". A place is the highest
+number seen and the `Gap`s below it: numbers that were not there. Who goes on from a place reads what is above it and
+what has turned up in its gaps, which loses nothing and repeats nothing. A gap is forgotten when every transaction is
+over that could have filled it; most never are filled, they belong to writes that failed.
 """
 
 import base64
@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 MOST_GAPS = 32
@@ -67,8 +68,8 @@ class Place:
         """The place of who has seen what either has."""
         low, high = sorted((self, other), key=lambda place: place.last)
         above = tuple(gap for gap in high.gaps if gap.last > low.last)
-        gaps = {gap: None for gap in _common(low.gaps, high.gaps)}
-        gaps |= {replace(gap, first=max(gap.first, low.last + 1)): None for gap in above}
+        gaps = [*_common(low.gaps, high.gaps)]
+        gaps += [replace(gap, first=max(gap.first, low.last + 1)) for gap in above]
         return Place(high.last, high.mark, tuple(gaps))
 
     def noted(self, coming: int) -> "Place":
@@ -103,16 +104,12 @@ class Place:
         """Whether its numbers are such as stores give, its gaps in order and below its last."""
         edges = [0, *(edge for gap in self.gaps for edge in (gap.first, gap.last + 1)), self.last]
         named = bool(self.mark) == bool(self.last) and self.last <= _LARGEST
-        return named and all(low < high for low, high in _pairs(edges[:-1])) and edges[-2] <= self.last
+        return named and all(low < high for low, high in pairwise(edges[:-1])) and edges[-2] <= self.last
 
 
 def mark_of(transition_id: str) -> str:
     """A few characters that tell a transition from others."""
     return hashlib.blake2b(transition_id.encode(errors="replace"), digest_size=4).hexdigest()
-
-
-def _pairs(edges: list[int]) -> Iterable[tuple[int, int]]:
-    return zip(edges, edges[1:], strict=False)
 
 
 def _common(some: Iterable[Gap], others: tuple[Gap, ...]) -> Iterator[Gap]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import BigInteger, Connection, Select, Text, cast, event, func, select, text
+from sqlalchemy import BigInteger, Connection, Text, cast, event, func, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -73,7 +73,7 @@ class PostgresqlDatabase:
     has_one_connection = False
     is_shared = True
     exists = True
-    under_way: Select[Any] | None = _UNDER_WAY
+    under_way: Any = _UNDER_WAY
     foreign: tuple[type[BaseException], ...] = (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,

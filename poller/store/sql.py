@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from poller.domain.errors import StoreBusyError, StoreError
-from poller.domain.events import Transition
+from poller.domain.events import EVERYTHING, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
 from poller.domain.place import Gap, Place, mark_of
@@ -68,6 +68,7 @@ from poller.store.statements import (
     WATCHED,
     changed,
     expired,
+    far_back,
     forget_runs,
     forget_tasks,
     forget_transitions,
@@ -95,6 +96,8 @@ _LONGEST_TURN = 30.0
 """Seconds that somebody waits for others to have read: of pages that are asked for again and again, few may wait."""
 _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
+ROWS_A_PAGE = 20_000
+"""Transitions looked at for one page of those that are sought."""
 _LATEST_NUMBERS = 10_000
 """Transitions among which numbers may be missing that a transaction under way is to fill."""
 _LONGEST_TURNS = 60
@@ -219,19 +222,31 @@ class SqlStore:
         return await self._read(untold(partitions), transition_of)
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         """A page of transitions, newest first; see `Store.transitions`. What is committed meanwhile moves no page."""
         if limit < 1:
             raise ValueError(f"limit: found {limit}, at least 1 is allowed")
         before = None if cursor is None else row_at(cursor)
-        rows = await self._read(newest(name, before, limit + 1, ends), _itself)
+        first = await self._far_back(name, before) if sought else None
+        rows = await self._read(newest(name, (first, before), limit + 1, ends, sought), _itself)
         shown = rows[:limit]
-        following = cursor_at(shown[-1]["seq"]) if len(rows) > limit else None
+        onward = shown[-1]["seq"] if len(rows) > limit else first
+        following = None if onward is None else cursor_at(onward)
         return TransitionPage([transition_of(row) for row in shown], following)
 
-    async def place(self) -> Place:
-        """The place of who has seen everything that is committed; see `History.place`.
+    async def _far_back(self, name: str | None, before: int | None) -> int | None:
+        """The number of the last row that one page of what is sought looks at; None when that is all of them."""
+        rows = await self._read(far_back(name, before, ROWS_A_PAGE - 1), itemgetter("seq"))
+        return rows[0] if rows else None
+
+    async def latest(self) -> Place:
+        """The place of who has seen everything that is committed; see `History.latest`.
 
         What was numbered long before the newest and is not committed yet counts as seen.
         """

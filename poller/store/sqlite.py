@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import URL, Connection, Select, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
@@ -57,7 +57,7 @@ class SqliteDatabase:
     """
 
     is_shared = False
-    under_way: Select[Any] | None = None
+    under_way: Any = None
     foreign: tuple[type[BaseException], ...] = ()
 
     def __init__(self, url: str) -> None:

@@ -35,7 +35,7 @@ def read_again(place: Place) -> Place:
 async def test_who_comes_now_sees_what_is_committed_from_now_on(store: Store) -> None:
     """Once, in order, as it was committed."""
     await commit(store, "a", "b")
-    place = await store.place()
+    place = await store.latest()
     assert await follow(store, place) == ([], place)
     made = await commit(store, "c", "d")
     news = await store.news(place, 100)
@@ -47,7 +47,7 @@ async def test_who_comes_now_sees_what_is_committed_from_now_on(store: Store) ->
 
 async def test_an_empty_store_is_a_place_as_well(store: Store) -> None:
     """Nothing that is committed later is missed."""
-    place = await store.place()
+    place = await store.latest()
     assert await store.knows(place)
     await commit(store, "a")
     assert await store.knows(place)
@@ -56,7 +56,7 @@ async def test_an_empty_store_is_a_place_as_well(store: Store) -> None:
 
 async def test_many_come_some_at_a_time(store: Store) -> None:
     """Each once, whatever the limit; the last part says that it is the last."""
-    place = await store.place()
+    place = await store.latest()
     ids = [f"t{number}" for number in range(7)]
     await commit(store, *ids)
     for limit in (1, 2, 3, 7, 8):
@@ -68,20 +68,20 @@ async def test_many_come_some_at_a_time(store: Store) -> None:
 async def test_what_is_committed_again_is_no_news(store: Store) -> None:
     """A number may be lost by that, which nobody notices."""
     await commit(store, "a")
-    place = await store.place()
+    place = await store.latest()
     await commit(store, "a")
     await commit(store, "b")
     ids, place = await follow(store, place)
     assert ids == ["b"]
     assert (await follow(store, place))[0] == []
-    assert not (await store.place()).gaps or (await follow(store, await store.place()))[1].gaps == ()
+    assert not (await store.latest()).gaps or (await follow(store, await store.latest()))[1].gaps == ()
 
 
 async def test_a_place_outlives_the_program(lasting_factory: StoreFactory) -> None:
     """Its text is all that is needed, in whichever replica."""
     store = await lasting_factory.start()
     await commit(store, "a")
-    text = str(await store.place())
+    text = str(await store.latest())
     await commit(store, "b")
     store = await lasting_factory.start()
     await commit(store, "c")
@@ -93,9 +93,9 @@ async def test_a_place_outlives_the_program(lasting_factory: StoreFactory) -> No
 async def test_what_was_forgotten_is_not_known(store: Store) -> None:
     """Nor is a place of another store: whoever comes from there may have missed something."""
     await commit(store, "a", "b", at=T0)
-    old = await store.place()
+    old = await store.latest()
     await commit(store, "c", at=T0 + 1000)
-    new = await store.place()
+    new = await store.latest()
     await store.commit(Batch(T0 + 1000, told=["a", "b", "c"]))
     await store.prune(T0 + 500)
     assert not await store.knows(old)

@@ -61,12 +61,12 @@ async def commit(store: SqlStore, name: str) -> str:
 
 async def test_a_transition_that_commits_late_is_not_missed(store: SqlStore, postgres_store_url: str) -> None:
     """Though others with higher numbers were read long before; and each comes once, from whatever place one goes on."""
-    start = await store.place()
+    start = await store.latest()
     async with writing(postgres_store_url, "late") as transaction:
         first = await commit(store, "first")
         seen, place = await follow(store, start)
         assert seen == [first]
-        fresh = await store.place()
+        fresh = await store.latest()
         for _ in range(5):
             seen, place = await follow(store, place)
             assert seen == []
@@ -86,7 +86,7 @@ async def test_a_transition_that_commits_late_is_not_missed(store: SqlStore, pos
 
 async def test_some_of_many_that_commit_late_are_not_missed(store: SqlStore, postgres_store_url: str) -> None:
     """Each gap is filled by itself, and those of writes that failed are forgotten when nobody writes any more."""
-    place = await store.place()
+    place = await store.latest()
     async with writing(postgres_store_url, "a", "b") as one, writing(postgres_store_url, "c") as other:
         first = await commit(store, "first")
         seen, place = await follow(store, place)
@@ -103,7 +103,7 @@ async def test_some_of_many_that_commit_late_are_not_missed(store: SqlStore, pos
 
 async def test_a_gap_is_kept_as_long_as_anybody_may_fill_it(store: SqlStore, postgres_store_url: str) -> None:
     """Even by somebody who began to write after it was seen."""
-    place = await store.place()
+    place = await store.latest()
     async with writing(postgres_store_url, "late") as late:
         await commit(store, "first")
         _, place = await follow(store, place)
