@@ -51,9 +51,16 @@ class _Schemas:
 
     def __init__(self) -> None:
         self.named: dict[str, Schema] = {}
+        self._made: dict[tuple[int, _Mode], Schema] = {}
 
     def of(self, shape: Any, mode: _Mode = "serialization") -> Schema:
         """The schema of ``shape``, as it is sent (serialization) or read (validation)."""
+        key = (id(shape), mode)
+        if key not in self._made:
+            self._made[key] = self._make(shape, mode)
+        return self._made[key]
+
+    def _make(self, shape: Any, mode: _Mode) -> Schema:
         schema = TypeAdapter(shape).json_schema(mode=mode, ref_template="#/components/schemas/{model}")
         self.named |= schema.pop("$defs", {})
         title = schema.get("title")
@@ -89,6 +96,9 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> Schema:
     described: Schema = {"name": parameter.name, "in": parameter.place, "description": parameter.about}
     if parameter.many:
         return {**described, "schema": {"type": "array", "items": schema}, "style": "form", "explode": True}
+    if parameter.place == "query" and parameter.shape is not str:
+        # Which counts as none.
+        described["allowEmptyValue"] = True
     return {**described, "schema": schema}
 
 

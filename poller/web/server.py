@@ -196,6 +196,8 @@ def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
+        except web.HTTPMethodNotAllowed:
+            return _refusal(request, web.HTTPMethodNotAllowed(request.method, await _allowed(request)), api)
         except _EXPLAINED as error:
             return _refusal(request, error, api)
         except ConnectionError:
@@ -205,6 +207,16 @@ def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
             return _cut_off(request) if request.get(_STARTED) else _refusal(request, error, api)
 
     return middleware
+
+
+async def _allowed(request: web.Request) -> set[str]:
+    """The methods of the endpoint that a path means first of all, though all of it may be a task's name as well."""
+    allowed: dict[str, set[str]] = {}
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        if methods:
+            allowed.setdefault(resource.canonical, set()).update(methods)
+    return allowed[max(allowed, key=len)]
 
 
 def _cut_off(request: web.Request) -> web.Response:

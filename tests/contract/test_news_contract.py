@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
-from poller.domain.events import Transition
+import pytest
+
+from poller.domain.events import Sought, Transition
 from poller.domain.lifecycle import begin
 from poller.domain.place import Place
+from poller.domain.state import State
 from poller.protocols import Batch, Change, Store
 from tests.contract.conftest import StoreFactory
 from tests.contract.test_store_contract import T0, ended, entry, told_by
@@ -103,3 +106,63 @@ async def test_what_was_forgotten_is_not_known(store: Store) -> None:
     assert not await store.knows(Place())
     assert not await store.knows(replace(new, mark="00000000"))
     assert not await store.knows(Place().seen(new.last + 1, "d"))
+
+
+async def sought(store: Store, what: Sought, limit: int = 100) -> list[str]:
+    """The ids of everything that is sought, page after page, newest first."""
+    ids: list[str] = []
+    cursor = None
+    while True:
+        page = await store.transitions(limit=limit, cursor=cursor, sought=what)
+        ids += [transition.transition_id for transition in page.transitions]
+        cursor = page.next_cursor
+        if cursor is None:
+            return ids
+
+
+async def test_transitions_can_be_sought(store: Store) -> None:
+    """By all that is known of them; nothing in a text means anything but itself."""
+    labels = [{"team": "ads"}, {"team": "Ads", 'te"am': "ads"}, {'x","team': "ads"}, {"team": 'a"d%s'}, None, {}]
+    made = [
+        replace(
+            told_by(ended(f"t{number}")),
+            transition_id=f"t{number}",
+            at=T0 + number,
+            labels=each,
+            provider="search" if number % 2 else "other",
+            target=State.FAILED if number == 3 else State.SUCCEEDED,
+        )
+        for number, each in enumerate(labels)
+    ]
+    await store.commit(Batch(T0, [Change(begin(entry(it.task), T0), it) for it in made]))
+    for what in (
+        Sought(),
+        Sought(labels=(("team", "ads"),)),
+        Sought(labels=(("team", 'a"d%s'),)),
+        Sought(labels=(('te"am', "ads"), ("team", "Ads"))),
+        Sought(labels=(("am", "ads"),)),
+        Sought(tasks=frozenset({"t1", "t4", "no\0body"})),
+        Sought(states=frozenset({State.FAILED, State.STOPPED})),
+        Sought(providers=frozenset({"search"}), operations=frozenset({"function-task"})),
+        Sought(operations=frozenset({"other"})),
+        Sought(since=T0 + 2, until=T0 + 4),
+        Sought(providers=frozenset({"search"}), since=T0 + 2),
+    ):
+        expected = [it.transition_id for it in reversed(made) if what.matches(it)]
+        for limit in (1, 2, 100):
+            assert await sought(store, what, limit) == expected
+    assert await sought(store, Sought(labels=(("team", "ads"),))) == ["t0"]
+
+
+async def test_what_is_rare_is_sought_little_by_little(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page looks at so many and no more; it may be empty, and tells where to go on."""
+    monkeypatch.setattr("poller.store.sql.ROWS_A_PAGE", 3)
+    await commit(store, *(f"t{number}" for number in range(10)))
+    what = Sought(tasks=frozenset({"t0", "t5"}))
+    page = await store.transitions(sought=what)
+    assert (page.transitions, page.next_cursor is None) == ([], False)
+    assert await sought(store, what) == ["t5", "t0"]
+    assert await sought(store, what, 1) == ["t5", "t0"]
+    only = Sought(states=frozenset({State.SUCCEEDED}))
+    assert len((await store.transitions(limit=2, sought=only)).transitions) == 2
+    assert await sought(store, only, 2) == [f"t{number}" for number in reversed(range(10))]
