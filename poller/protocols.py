@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poller.domain.circuit import Phase
-from poller.domain.events import FlagChange, Transition
+from poller.domain.events import EVERYTHING, FlagChange, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
+from poller.domain.place import Place
 from poller.domain.prospect import ExpectedEnd
 from poller.domain.starting import Job
 from poller.domain.state import State
@@ -180,15 +181,48 @@ class TransitionPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Transitions that were not seen from a place, with their numbers, lowest first, and the ``place`` behind them.
+
+    ``whole``: these were all; otherwise there are more.
+    """
+
+    transitions: Sequence[tuple[int, Transition]]
+    place: Place
+    whole: bool
+
+
 class History(Protocol):
     """What is remembered of the past. Raises StoreError."""
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
 
-        ValueError for a cursor that this store did not give out.
+        Where only some are ``sought``, a page may have fewer than ``limit``, or none, and not be the last: looking for
+        what is rare costs no more than so much a page. ValueError for a cursor that this store did not give out.
+        """
+        ...
+
+    async def latest(self) -> Place:
+        """The place of who has seen everything that is committed."""
+        ...
+
+    async def knows(self, place: Place) -> bool:
+        """Whether it is certain that what was not seen from ``place`` is still there."""
+        ...
+
+    async def news(self, place: Place, limit: int) -> News:
+        """At most ``limit`` transitions that were not seen from ``place``.
+
+        Who goes on from the place behind them, again and again, sees each transition once, however late it commits.
         """
         ...
 

@@ -6,6 +6,7 @@ size. One that takes nothing for `SLOWEST_SECONDS` is cut off; it may come again
 
 import re
 import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _LOOK_SECONDS = 1.0
 _DEAD_MILLISECONDS = 30_000
 """How long a system that is gone may leave unacknowledged what was sent to it (RFC 5482)."""
 
+_NO_LINGER = struct.pack("ii", 1, 0)
 _HEARTBEAT = b":\n\n"
 _LINE_END = re.compile("\r\n|\n|\r")
 _HEADERS = {
@@ -190,5 +192,11 @@ async def _end(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _cut(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
+    """Breaks the connection, and has the system forget what waits in it."""
+    transport = request.transport
+    if transport is None:
+        return
+    bound = transport.get_extra_info("socket")
+    if bound is not None:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

@@ -49,9 +49,8 @@ class StatusPage:
         return self._templates.style_hash
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path of the status page, without the prefix."""
+        """Every path of the status page but the first one, without the prefix."""
         return [
-            web.get("/", self._show_tasks),
             web.get("/connections", self._show_connections),
             web.get(_TASK + "{name:.+}", self._show_task),
             web.get("/live.js", self._script),
@@ -70,7 +69,8 @@ class StatusPage:
         facts = {"title": title, "message": message, "here": None, **self._fixed(request)}
         return _html(await self._templates.page("error", facts), status)
 
-    async def _show_tasks(self, request: web.Request) -> web.Response:
+    async def show_tasks(self, request: web.Request) -> web.Response:
+        """Answers with the list of tasks; BadQueryError for filters that mean nothing, StoreError."""
         query = request.query
         picture, counts = await self._pictures.tasks(query, with_labels=True)
         asked = query.get("refresh")

@@ -4,8 +4,6 @@ A cursor names the last task of a page, so pages neither skip nor repeat a task 
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +11,8 @@ from typing import TypeVar
 
 from multidict import MultiMapping
 
+from poller.domain.events import Sought
+from poller.domain.moments import epoch
 from poller.domain.state import Flag, State
 from poller.domain.task import Entry, Task
 from poller.protocols import WatchedTask
@@ -114,16 +114,29 @@ def parse_page(query: MultiMapping[str], default_limit: int = 100) -> tuple[int,
     return limit, query.get("cursor") or None
 
 
+def parse_sought(query: MultiMapping[str], times: bool = True) -> Sought:
+    """Which transitions the query of a request asks for, ``times`` among it or not; BadQueryError as above."""
+    return Sought(
+        tasks=frozenset(_values(query, "task")),
+        states=_names(query, "state", State),
+        providers=frozenset(_values(query, "provider")),
+        operations=frozenset(_values(query, "operation")),
+        labels=tuple(_label(value) for value in _values(query, "label")),
+        since=_moment(query, "since") if times else None,
+        until=_moment(query, "until") if times else None,
+    )
+
+
 def to_cursor(name: str) -> str:
-    """The cursor of the page after the task of this name."""
-    return base64.urlsafe_b64encode(f"{_CURSOR_MARK}{name}".encode()).decode().rstrip("=")
+    """The cursor of the page after the task of this name: hexadecimal, so that the API can say what one looks like."""
+    return f"{_CURSOR_MARK}{name}".encode().hex()
 
 
 def from_cursor(cursor: str) -> str:
     """The name in a cursor; BadQueryError for one that `to_cursor` never made."""
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
+        text = bytes.fromhex(cursor).decode()
+    except ValueError:
         text = ""
     name = text.removeprefix(_CURSOR_MARK)
     if to_cursor(name) != cursor:
@@ -158,6 +171,17 @@ def _name(watched: WatchedTask) -> str:
 
 def _values(query: MultiMapping[str], key: str) -> list[str]:
     return [value for value in query.getall(key, ()) if value]
+
+
+def _moment(query: MultiMapping[str], key: str) -> float | None:
+    text = query.get(key)
+    if not text:
+        return None
+    try:
+        # A plus that was not percent-encoded has become a blank.
+        return epoch(text.replace(" ", "+"))
+    except ValueError as error:
+        raise BadQueryError(key, str(error)) from None
 
 
 def _names(query: MultiMapping[str], key: str, kind: Callable[[str], _Name]) -> frozenset[_Name]:
