@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -256,6 +257,35 @@ async def test_links_lead_to_every_task_and_back(prefix: str, name: str) -> None
             (live,) = re.findall(r'data-live="([^"]+)"', html)
             async with client.session.get(URL(urljoin(url, live.replace("&amp;", "&")), encoded=True)) as response:
                 assert response.headers["Content-Type"] == "text/event-stream"
+
+
+async def test_open_pages_are_followed_until_the_daemon_stops(world: World) -> None:
+    """What changed comes as events, and the end of everything ends them at once."""
+    world.watching.shown.append(watched("n", progress=4.0))
+    world.watching.lanes.append(FakeConnection("jobs"))
+    async with world.client() as client:
+        for path in ("/live/tasks?q=n", "/live/connections", "/live/task?name=n&root=1"):
+            response = await client.get(path)
+            assert response.headers["Content-Type"] == "text/event-stream"
+            assert await response.content.readline() == b":\n"
+            assert await response.content.readline() == b"\n"
+            assert await response.content.readline() == b"event: page\n"
+            message = json.loads((await response.content.readline()).removeprefix(b"data: "))
+            assert message["now"] == NOW
+            assert "notices" in message["parts"] or "next" in message["parts"]
+        await client.app.shutdown()
+        assert await response.content.read() == b"\n"
+
+
+async def test_only_so_many_may_follow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are told so, and have a page that works without."""
+    monkeypatch.setattr("poller.web.page.MOST_VIEWERS", 2)
+    async with world.client() as client:
+        for status in (200, 200, 503):
+            response = await client.get("/live/tasks")
+            assert response.status == status
+        assert "2 event streams are open already" in await response.text()
+        assert "Nothing is being watched" in await page(client)
 
 
 async def test_a_task_that_is_not_there_is_404(client: Client) -> None:
