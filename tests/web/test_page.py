@@ -263,6 +263,7 @@ async def test_open_pages_are_followed_until_the_daemon_stops(world: World) -> N
     """What changed comes as events, and the end of everything ends them at once."""
     world.watching.shown.append(watched("n", progress=4.0))
     world.watching.lanes.append(FakeConnection("jobs"))
+    followed = []
     async with world.client() as client:
         for path in ("/live/tasks?q=n", "/live/connections", "/live/task?name=n&root=1"):
             response = await client.get(path)
@@ -273,18 +274,18 @@ async def test_open_pages_are_followed_until_the_daemon_stops(world: World) -> N
             message = json.loads((await response.content.readline()).removeprefix(b"data: "))
             assert message["now"] == NOW
             assert "notices" in message["parts"] or "next" in message["parts"]
+            followed.append(response)
         await client.app.shutdown()
-        assert await response.content.read() == b"\n"
+        assert [await response.content.read() for response in followed] == [b"\n"] * 3
 
 
 async def test_only_so_many_may_follow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are told so, and have a page that works without."""
     monkeypatch.setattr("poller.web.page.MOST_VIEWERS", 2)
     async with world.client() as client:
-        for status in (200, 200, 503):
-            response = await client.get("/live/tasks")
-            assert response.status == status
-        assert "2 event streams are open already" in await response.text()
+        answers = [await client.get("/live/tasks") for _ in range(3)]
+        assert [response.status for response in answers] == [200, 200, 503]
+        assert "2 event streams are open already" in await answers[2].text()
         assert "Nothing is being watched" in await page(client)
 
 

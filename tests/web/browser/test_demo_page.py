@@ -12,6 +12,7 @@ from tests.web.browser.conftest import visiting
 pytestmark = pytest.mark.e2e
 
 PAGES = {"tasks": "/", "task": "/tasks/ctr-model", "connections": "/connections", "no-task": "/tasks/nothing"}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOOKS = {
     "desk-light": {"viewport": {"width": 1360, "height": 900}, "color_scheme": "light"},
     "phone-dark": {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"},
@@ -25,8 +26,8 @@ def is_too_wide(page: Page) -> bool:
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_is_sound(browser: Browser, demo: str, look: str) -> None:
     """No fault of accessibility (axe), nothing wider than the screen, nobody else asked, no error in the console."""
-    for name, path in PAGES.items():
-        with visiting(browser, **LOOKS[look]) as visit:
+    with visiting(browser, **LOOKS[look]) as visit:
+        for name, path in PAGES.items():
             page = visit.open(demo + path)
             if name == "no-task":
                 # A browser says in its console that a page is not there.
@@ -34,13 +35,9 @@ def test_every_page_is_sound(browser: Browser, demo: str, look: str) -> None:
             else:
                 visit.until_live()
             assert not is_too_wide(page), name
-            found = Axe().run(
-                page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-            )
+            found = Axe().run(page, options={"runOnly": RULES})
             assert found.violations_count == 0, found.generate_report()
-            assert {urlsplit(url).netloc for url in visit.asked if not url.startswith("data:")} == {
-                urlsplit(demo).netloc
-            }
+        assert {urlsplit(url).netloc for url in visit.asked if not url.startswith("data:")} == {urlsplit(demo).netloc}
 
 
 def test_without_javascript_everything_is_there(browser: Browser, demo: str) -> None:
@@ -73,15 +70,18 @@ def test_who_wants_no_motion_sees_none(browser: Browser, demo: str) -> None:
 
 def test_pictures_for_readme(browser: Browser, demo: str, screenshots: Path | None) -> None:
     """They show the demo in motion, and are small; written only where POLLER_TEST_SCREENSHOTS names a folder."""
-    for path, name, height in (("/", "tasks", 900), ("/tasks/ctr-model", "task", 900)):
-        for look, options in LOOKS.items():
-            size = {"width": 1120, "height": height} if look == "desk-light" else {"width": 390, "height": 844}
-            with visiting(browser, **{**options, "viewport": size}) as visit:
+    sizes = {"desk": {"width": 1120, "height": 880}, "phone": {"width": 390, "height": 800}}
+    looks = [(device, scheme) for device in sizes for scheme in ("light", "dark")]
+    for path, name in (("/", "tasks"), ("/tasks/ctr-model", "task")):
+        for device, scheme in looks if screenshots else looks[:1]:
+            with visiting(browser, viewport=sizes[device], color_scheme=scheme) as visit:
                 page = visit.open(demo + path)
                 visit.until_live()
-                page.wait_for_selector(".badge.failed" if name == "tasks" else "#runs tbody tr")
+                page.wait_for_selector(
+                    ".badge.failed" if name == "tasks" else ".plot" if screenshots else "#runs tbody tr"
+                )
                 taken = page.screenshot(animations="disabled")
-                assert len(taken) < 150_000
-                if screenshots is not None:
-                    screenshots.mkdir(parents=True, exist_ok=True)
-                    (screenshots / f"{name}-{look}.png").write_bytes(taken)
+            assert len(taken) < 150_000
+            if screenshots is not None:
+                screenshots.mkdir(parents=True, exist_ok=True)
+                (screenshots / f"{name}-{device}-{scheme}.png").write_bytes(taken)

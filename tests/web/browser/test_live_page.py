@@ -40,7 +40,7 @@ def test_a_bar_and_a_state_move_without_reload(jobs: Jobs, visit: Visit) -> None
 def test_rows_come_and_go_and_the_reader_keeps_place_and_focus(jobs: Jobs, visit: Visit) -> None:
     """A row that comes above the one that is read, or moves it, moves nothing on the screen; focus goes nowhere."""
     jobs.now("comes", "queued")
-    page = visit.open(f"{jobs.daemon}/?state=running&state=pending&state=succeeded")
+    page = visit.open(f"{jobs.daemon}/?state=running&state=pending&state=succeeded&sort=name")
     visit.until_live()
     expect(page.locator('tr[data-key="comes"] .badge.pending')).to_be_visible()
     link = page.get_by_role("link", name="done-050")
