@@ -95,6 +95,8 @@
     for (const node of [...fresh.childNodes]) {
       const key = keyOf(node), same = key === undefined ? place : keyed.get(key);
       if (!same || !isAlike(same, node)) {
+        // What comes while others are there opens only when the reader does it: it would push away what is read.
+        if (node.localName === "details" && keyed.size) node.open = false;
         old.insertBefore(node, place);
         differs = true;
         continue;

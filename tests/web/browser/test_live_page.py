@@ -77,6 +77,9 @@ def test_a_tasks_page_tells_its_past_its_next_poll_and_goes_on(jobs: Jobs, visit
     jobs.now("bar", "queued")
     expect(page.locator("#steps li")).to_have_count(steps + 1)
     expect(page.locator("#head .badge.pending")).to_be_visible()
+    newest = page.locator("#answers details").first
+    expect(newest).to_contain_text("pending")
+    expect(newest).not_to_have_attribute("open", "")
     expect(opened).to_have_attribute("open", "")
     assert page.evaluate("window.neverReloaded")
     page.get_by_role("link", name="jobs").click()
