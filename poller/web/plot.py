@@ -87,7 +87,7 @@ def _step(longest: float) -> float:
 
 def _description(durations: Sequence[float]) -> str:
     known = sorted(durations)
-    shortest, middle, longest = (format_duration(each) for each in (known[0], known[len(known) // 2], known[-1]))
+    shortest, middle, longest = (format_duration(each) for each in (known[0], known[(len(known) - 1) // 2], known[-1]))
     return (
         f"{len(durations)} finished runs, oldest first: from {shortest} to {longest}, "
         f"half of them within {middle}; the last took {format_duration(durations[-1])}."
