@@ -24,7 +24,8 @@ EVENTS = [
 @given(st.lists(st.integers(0, len(STREAM))))
 def test_events_are_the_same_wherever_the_bytes_are_cut(cuts: list[int]) -> None:
     """Even in the middle of a line end; what has no end is none, and what has no data only tells its id."""
-    reader, received = EventReader(), []
+    reader = EventReader()
+    received: list[Received] = []
     edges = [0, *sorted(cuts), len(STREAM)]
     for start, end in pairwise(edges):
         received += reader.feed(STREAM[start:end])
