@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, aclosing
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from poller.domain.place import Place
 from poller.protocols import Batch
 from poller.store import open_store
 from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, write_config
+from tests.daemon.replicas import Replicas, cloud_of_replicas
 from tests.ports import free_port
+from tests.postgresql import PostgresServer
 from tests.store.lives import T0, batch_of
 
 pytestmark = pytest.mark.e2e
@@ -53,8 +56,9 @@ class Follower:
         self.told: list[dict[str, Any]] = []
         self.last_id: str | None = None
 
-    async def follow(self, process: DaemonProcess) -> None:
-        while True:
+    async def follow(self, *processes: DaemonProcess) -> None:
+        """Follows one of them, and when its stream breaks the next one."""
+        for process in cycle(processes):
             try:
                 async with aclosing(events(process.url, self.last_id)) as stream:  # type: ignore[type-var]
                     async for last_id, transition in stream:
@@ -106,6 +110,38 @@ async def test_no_event_is_lost_and_none_repeated_over_restarts(tmp_path: Path) 
             first = known.index(follower.told[0])
             assert follower.told == known[first:]
             await asyncio.wait([following])
+
+
+async def test_replicas_tell_of_each_other_and_go_on_for_one_another(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """Whichever of them polls a task: each event comes once, also to who goes over from one that was killed."""
+    names = [f"job-{number}" for number in range(60)]
+    tasks = [
+        {"api": "job", "name": n, "params": {"job_id": n}, "duration": f"{6 + i / 5:g}s"} for i, n in enumerate(names)
+    ]
+    database = postgres_server.create_database()
+    async with cloud_of_replicas(tasks=tasks) as cloud:
+        quick = {"replicas": {"lease": "6s"}, "schedule": {"initial": "200ms", "max": "1s"}}
+        async with Replicas(tmp_path, 2, cloud, database, [job(name) for name in names], **quick) as replicas:
+            await replicas.start()
+            follower = Follower()
+            following = asyncio.ensure_future(follower.follow(replicas[0], replicas[1]))
+            async with asyncio.timeout(90):
+                while follower.last_id is None or len(follower.told) < 10:
+                    await asyncio.sleep(0.02)
+                await replicas[0].kill()
+                await replicas[1].until_all_over(len(names), 60)
+                known = await transitions(replicas[1])
+                ends = {each["transition_id"] for each in known if each["terminal"]}
+                while not ends <= {each["transition_id"] for each in follower.told}:
+                    await asyncio.sleep(0.02)
+            following.cancel()
+            await asyncio.wait([following])
+            told = [each["transition_id"] for each in follower.told]
+            assert len(told) == len(set(told))
+            assert len(ends) == len(names)
+            assert cloud.jobs >= set(names)
 
 
 def resident(process: DaemonProcess) -> int:
