@@ -299,6 +299,16 @@ async def test_a_task_that_is_not_there_is_404(client: Client) -> None:
         assert (response.status, response.content_type) == (404, "text/plain")
 
 
+async def test_beside_the_prefix_a_page_shows_the_way(world: World) -> None:
+    """From whatever path, as a link that is relative like all."""
+    world.prefix = "/below/this"
+    async with world.client() as client:
+        for path, way in (("/nothing", "below/this/"), ("/a/b/c", "../../below/this/"), ("/below/this/x", ".")):
+            async with client.get(path, headers={"Accept": "text/html"}) as response:
+                assert response.status == 404
+                assert f'<a href="{way}">All tasks</a>' in await response.text()
+
+
 async def test_what_the_store_cannot_tell_is_said_and_the_rest_shown(world: World, client: Client) -> None:
     world.watching.shown.append(watched("n", message="copying"))
     world.store.broken = True
