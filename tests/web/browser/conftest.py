@@ -118,9 +118,10 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     known.now("bar", "in_progress", percent=10)
     known.now("state", "in_progress", percent=20, created="2026-01-01T00:00:00Z")
     known.now("comes", "queued")
+    known.now("goes", "in_progress", percent=30)
     known.now("evil", "in_progress", percent=50, error={"message": EVIL, "code": EVIL})
     known.now("evil-status", EVIL)
-    names = {"bar": "team/a/bar", "state": "state", "comes": "comes", "evil": "evil", "evil-status": "evil-status"}
+    names = {job: job for job in known.answers} | {"bar": "team/a/bar"}
     for number in range(110):
         known.now(f"done-{number:03}", "success", created="2026-01-01T00:00:00Z", finished="2026-01-01T00:01:00Z")
         names[f"done-{number:03}"] = f"done-{number:03}"

@@ -59,6 +59,17 @@ def test_rows_come_and_go_and_the_reader_keeps_place_and_focus(jobs: Jobs, visit
     expect(page.locator('tr[data-key="comes"]')).to_have_count(1)
 
 
+def test_a_row_that_goes_leaves_the_focus_at_the_list(jobs: Jobs, visit: Visit) -> None:
+    """And not at the top of the page, from where a keyboard would have to begin anew."""
+    page = visit.open(f"{jobs.daemon}/?q=goes&state=running")
+    visit.until_live()
+    page.get_by_role("link", name="goes").focus()
+    jobs.now("goes", "success")
+    expect(page.locator("#rows tr")).to_have_count(0)
+    expect(page.locator("#paging")).to_contain_text("No task matches.")
+    assert page.evaluate("document.activeElement.id") == "tasks"
+
+
 def test_a_tasks_page_tells_its_past_its_next_poll_and_goes_on(jobs: Jobs, visit: Visit) -> None:
     """Names hold slashes, percent-encoded or not; what the reader has opened stays open."""
     jobs.now("bar", "in_progress", percent=5)
