@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Protocol
 
-from poller.domain.events import FlagChange, Transition
+from poller.domain.circuit import Phase
+from poller.domain.events import EVERYTHING, FlagChange, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
 from poller.domain.observation import Observation, Outcome
+from poller.domain.place import Place
 from poller.domain.prospect import ExpectedEnd
 from poller.domain.starting import Job
 from poller.domain.state import State
@@ -182,15 +184,48 @@ class TransitionPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Transitions that were not seen from a place, with their numbers, lowest first, and the ``place`` behind them.
+
+    ``whole``: these were all; otherwise there are more.
+    """
+
+    transitions: Sequence[tuple[int, Transition]]
+    place: Place
+    whole: bool
+
+
 class History(Protocol):
     """What is remembered of the past. Raises StoreError."""
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         """Transitions of one task or of all, newest first; with ``ends`` only those with which a run ended.
 
-        ValueError for a cursor that this store did not give out.
+        Where only some are ``sought``, a page may have fewer than ``limit``, or none, and not be the last: looking for
+        what is rare costs no more than so much a page. ValueError for a cursor that this store did not give out.
+        """
+        ...
+
+    async def latest(self) -> Place:
+        """The place of who has seen everything that is committed."""
+        ...
+
+    async def knows(self, place: Place) -> bool:
+        """Whether it is certain that what was not seen from ``place`` is still there."""
+        ...
+
+    async def news(self, place: Place, limit: int) -> News:
+        """At most ``limit`` transitions that were not seen from ``place``.
+
+        Who goes on from the place behind them, again and again, sees each transition once, however late it commits.
         """
         ...
 
@@ -312,6 +347,19 @@ class Look:
     refusals: Mapping[str, Refusal]
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A replica that is alive, how many ``partitions`` it holds, and for how many ``seconds`` it has been one.
+
+    ``is_here``: it is this process.
+    """
+
+    name: str
+    partitions: int
+    seconds: float
+    is_here: bool = False
+
+
 class Cluster(Protocol):
     """The replicas on one store, and what they share: who lives, who holds what, who may ask. By the store's clock.
 
@@ -330,6 +378,10 @@ class Cluster(Protocol):
 
         With ``seconds`` it lives for that much longer.
         """
+        ...
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first. One query: for people, not for every look."""
         ...
 
     async def bury(self, dead: str) -> bool:
@@ -379,6 +431,19 @@ class Tenure(Protocol):
 
     def is_certain(self) -> bool:
         """Whether nobody else can hold what is held here: only then it is told and shown."""
+        ...
+
+
+class Replicas(Protocol):
+    """Who else works on the store, for people."""
+
+    @property
+    def count(self) -> int:
+        """How many replicas are alive, this one included."""
+        ...
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first; none where there can be only one. StoreError."""
         ...
 
 
@@ -477,6 +542,19 @@ class Emitter(Protocol):
         ...
 
 
+class PollCounts(Protocol):
+    """How many polls there were."""
+
+    def polls_of(self, provider: str) -> Mapping[Outcome, int]:
+        """The polls of a provider since the start, by what came of them."""
+        ...
+
+    @property
+    def polls(self) -> int:
+        """All polls since the start."""
+        ...
+
+
 class PollObserver(Protocol):
     """Who counts the polls. Quick, and never raises."""
 
@@ -546,8 +624,28 @@ class ConnectionView(Protocol):
         ...
 
     @property
+    def share_of_rate(self) -> float:
+        """Polls per second that are configured, or this replica's share of them."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Polls that may be under way at once."""
+        ...
+
+    @property
     def paused(self) -> str | None:
         """The refusal (throttled, unauthorized) on whose account no polls, or one at a time, go out; else None."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """How many polls it lets out: all, one at a time, or none."""
+        ...
+
+    @property
+    def paused_until(self) -> float | None:
+        """When the pause is over during which no polls go out, epoch seconds; else None."""
         ...
 
 

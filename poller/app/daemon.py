@@ -45,11 +45,15 @@ from poller.runtime.starts import Starts
 from poller.runtime.trouble import Trouble
 from poller.web.api import Api
 from poller.web.control import Control
+from poller.web.eventstream import EventStreams
+from poller.web.feed import Feed
 from poller.web.listening import serve, url
 from poller.web.login import Login
 from poller.web.page import StatusPage
+from poller.web.pictures import Pictures
 from poller.web.protection import Protection
 from poller.web.server import build_app
+from poller.web.shapes import StartedJson
 
 LONGEST_STOP = 4.0
 """Seconds that a stopping daemon goes on trying to commit what is left; closing the store may take some more."""
@@ -97,7 +101,8 @@ class Daemon:
         self._metrics = Metrics(
             CollectorRegistry(), version("poller"), lambda: self._committer.unemitted, self._standing
         )
-        told: list[Emitter] = [LogEmitter(logger), self._metrics, *emitters]
+        self._feed = Feed(self._store)
+        told: list[Emitter] = [LogEmitter(logger), self._metrics, self._feed, *emitters]
         self._committer = Committer(self._store, told, self._clock, logger, self._tenure, trouble)
         self._forecasts = Forecasts()
         self.scheduler = Scheduler(
@@ -125,6 +130,7 @@ class Daemon:
         self._notifier = Notifier.from_env(env)
         self._started = anyio.Event()
         self._reloading = anyio.Lock()
+        self._streams = EventStreams()
         self._reason = ""
         self._failure: PollerError | None = None
 
@@ -164,7 +170,7 @@ class Daemon:
     def _jobs(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """What is done side by side for as long as the daemon runs."""
         yield from (self.scheduler.run, self._roster.run, self._prune, self._expire)
-        yield from (self._watch_files, self._feed_watchdog)
+        yield from (self._watch_files, self._feed_watchdog, self._feed.run)
 
     async def _leave(self) -> None:
         """Lets others take over at once what is held here; they would notice anyway."""
@@ -246,9 +252,12 @@ class Daemon:
         login, tls = (Login(guard.users, self._api_token), guard.tls) if guard else (None, None)
         settings = loaded.settings.web
         census = Census(self.scheduler, self._store, self._tenure)
-        page = StatusPage(census, self.scheduler, self._clock)
-        api = Api(census, self.scheduler, self._store, settings.route_prefix.rstrip("/"))
+        prefix = settings.route_prefix.rstrip("/")
+        pictures = Pictures(census, self.scheduler, self._store, self._tenure, self._metrics, self._clock)
+        page = StatusPage(pictures, prefix)
+        api = Api(census, self.scheduler, self._store, self._feed, self._streams, prefix)
         app = build_app(self.scheduler, page, api, render, control, logger, login, settings.route_prefix)
+        app.on_shutdown.append(self._streams.close)
         bound = await stack.enter_async_context(serve(app, settings.listen, tls))
         return ", ".join(url(address, tls is not None, settings.route_prefix) for address in bound)
 
@@ -300,7 +309,7 @@ class Daemon:
             gc.enable()
         return loaded
 
-    async def _start_job(self, name: str) -> dict[str, Any]:
+    async def _start_job(self, name: str) -> StartedJson:
         """Starts the job behind a task; what there is to tell whoever asked."""
         watch = self.scheduler.find(name)
         if watch is None and await self._store.task(name) is not None:

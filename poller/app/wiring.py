@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -18,6 +17,7 @@ from poller.runtime.limits import Limits
 from poller.runtime.membership import SOLE
 from poller.runtime.starts import Start
 from poller.store.sql import SqlStore, open_store
+from poller.web.shapes import StartedJson
 from poller.web.tls import server_context
 
 Logger = structlog.typing.FilteringBoundLogger
@@ -84,7 +84,7 @@ def store_of(loaded: Loaded) -> SqlStore:
     return open_store(place.url, place.password.reveal if place.password else lambda: None)
 
 
-def start_json(start: Start) -> dict[str, Any]:
+def start_json(start: Start) -> StartedJson:
     """A start, as the API and commands tell it. ``watched_run``: the `run` of the task that it will be, if any."""
     return {
         "task": start.task,

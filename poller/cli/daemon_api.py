@@ -3,19 +3,19 @@
 import base64
 import io
 import ssl
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import aiohttp
+import anyio
+import orjson
 from aiohttp import hdrs
 from yarl import URL
 
-from poller.config.settings import Web
-from poller.config.values import Address, UnixAddress
-from poller.config.webfile import read_web_file
+from poller.cli.eventreader import EventReader, Received
 from poller.domain.errors import (
     ConfigError,
     NoDaemonError,
@@ -26,9 +26,16 @@ from poller.domain.errors import (
     WatchlistError,
 )
 
+if TYPE_CHECKING:
+    from poller.config.settings import Web
+
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _START_TIMEOUT = aiohttp.ClientTimeout(total=180)
 """A start may take several requests to the provider, and looks in between."""
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=45)
+"""A daemon that has nothing to tell says so every 15 s."""
+_LONGEST_PAUSE = 5.0
+"""Seconds before a stream that broke is asked for again."""
 _CHANGE_TIMEOUT = aiohttp.ClientTimeout(total=120)
 """Ten thousand tasks are added in seconds, but a store may make them wait."""
 _FOREIGN = (aiohttp.ClientError, TimeoutError, ValueError)
@@ -100,11 +107,13 @@ def _header(user: str, password: str) -> dict[str, str]:
     return {hdrs.AUTHORIZATION: f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-def configured_address(web: Web) -> str:
+def configured_address(web: "Web") -> str:
     """Where the daemon with this config is found: at its first TCP address, else at its unix socket.
 
     PollerError when the web config file, which says whether it speaks TLS, cannot be read.
     """
+    from poller.config.values import Address, UnixAddress
+
     addresses = [each for each in web.listen if isinstance(each, Address)]
     if not addresses:
         return str(next(each for each in web.listen if isinstance(each, UnixAddress)))
@@ -113,7 +122,9 @@ def configured_address(web: Web) -> str:
     return f"{_scheme(web)}://{Address(host, first.port)}{web.route_prefix.rstrip('/')}"
 
 
-def _scheme(web: Web) -> str:
+def _scheme(web: "Web") -> str:
+    from poller.config.webfile import read_web_file
+
     if web.config_file is None:
         return "http"
     try:
@@ -150,6 +161,72 @@ async def fetch_names(access: Access) -> list[str]:
     async with _session(access) as session:
         await _check_ready(session, access)
         return [task["name"] for task in await _list(session, access)]
+
+
+async def fetch_transitions(access: Access, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The transitions of a daemon that the ``filters`` of its API let through, oldest first.
+
+    Raises what `fetch_some` does.
+    """
+    async with _session(access) as session:
+        await _check_ready(session, access)
+        return (await _list(session, access, filters, "transitions"))[::-1]
+
+
+async def stream_transitions(access: Access, say: Callable[[str], None]) -> AsyncGenerator[dict[str, Any] | None]:
+    """The transitions of a daemon as they happen, without an end; None each time that it is known where it goes on.
+
+    A stream that breaks is taken up where it was. ``say`` tells people of that, and of what may have been missed.
+    NoDaemonError if no daemon answers the first time, PollerError when it refuses.
+    """
+    reader, failures = EventReader(), 0
+    while True:
+        try:
+            async with _session(access, _STREAM_TIMEOUT) as session:
+                async for event in _stream(session, access, reader):
+                    failures = 0
+                    yield _transition_in(event, say)
+            lost = "the daemon has ended the stream"
+        except NoDaemonError as error:
+            if not reader.last_id:
+                raise
+            lost = str(error)
+        if not failures:
+            say(f"{lost}; it is asked again")
+        failures += 1
+        await anyio.sleep(min(0.5 * failures, _LONGEST_PAUSE))
+
+
+def _transition_in(event: Received | None, say: Callable[[str], None]) -> dict[str, Any] | None:
+    if event is None or event.name not in {"transition", "reset"}:
+        return None
+    told: dict[str, Any] = orjson.loads(event.data)
+    if event.name == "transition":
+        return told
+    say(f"something may be missing here: {told['reason']}")
+    return None
+
+
+async def _stream(
+    session: aiohttp.ClientSession, access: Access, reader: EventReader
+) -> AsyncIterator[Received | None]:
+    """The events of one stream until it ends; None for what only tells where it goes on."""
+    url = access.url / "api/v1/events"
+    headers = {"Last-Event-ID": reader.last_id} if reader.last_id else {}
+    try:
+        async with session.get(url, headers=headers) as response:
+            if response.status == 503:
+                raise NoDaemonError(f"{url}: {(await response.json())['error']['message']}")
+            response.raise_for_status()
+            reader.begin()
+            async for received in response.content.iter_any():
+                before = reader.last_id
+                for event in reader.feed(received):
+                    yield event
+                if reader.last_id != before:
+                    yield None
+    except _FOREIGN as error:
+        raise _explained(url, error) from None
 
 
 async def start_task(access: Access, name: str) -> dict[str, Any]:
@@ -228,15 +305,15 @@ def _refusal(status: int, error: Mapping[str, Any]) -> PollerError:
 
 
 async def _list(
-    session: aiohttp.ClientSession, access: Access, filters: Mapping[str, str] | None = None
+    session: aiohttp.ClientSession, access: Access, filters: Mapping[str, str] | None = None, what: str = "tasks"
 ) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     query = {**(filters or {}), "limit": "1000"}
     while True:
-        page = await _get(session, access.url / "api/v1/tasks", query)
-        tasks += page["tasks"]
+        page = await _get(session, access.url / "api/v1" / what, query)
+        listed += page[what]
         if page["next_cursor"] is None:
-            return tasks
+            return listed
         query["cursor"] = page["next_cursor"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from poller.cli.tables import STYLES, percent
+from poller.cli.tables import STYLES, percent, printable
 from poller.domain.explanation import Explanation, Trial
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Observation
@@ -49,12 +49,12 @@ def _told(seen: Observation) -> Explanation:
 
 def _lines(seen: Observation) -> Iterator[Text]:
     told = _told(seen)
-    yield from _part("request", [Text(_printable(told.request or "none was sent"))])
+    yield from _part("request", [Text(printable(told.request or "none was sent"))])
     if told.http_status is not None:
-        yield from _part("status", [Text(_printable(_status(told)))])
+        yield from _part("status", [Text(printable(_status(told)))])
         yield from _part("answer", [Text(line) for line in _pretty(told.answer or "") or ["empty"]])
     yield from _part("rules", (line for trial in told.trials for line in _trial(trial)))
-    yield from _part("verdict", [Text(_printable(_verdict(seen)), style=STYLES.get(seen.state or seen.outcome, ""))])
+    yield from _part("verdict", [Text(printable(_verdict(seen)), style=STYLES.get(seen.state or seen.outcome, ""))])
 
 
 def _part(label: str, lines: Iterable[Text]) -> Iterator[Text]:
@@ -72,9 +72,9 @@ def _status(told: Explanation) -> str:
 
 
 def _trial(trial: Trial) -> Iterator[Text]:
-    yield Text(_printable(f"{'yes' if trial.matched else 'no':<4} {trial.rule}"), style="bold" if trial.matched else "")
+    yield Text(printable(f"{'yes' if trial.matched else 'no':<4} {trial.rule}"), style="bold" if trial.matched else "")
     if trial.saw is not None:
-        yield Text(_printable(f"     saw {trial.saw}"), style="dim")
+        yield Text(printable(f"     saw {trial.saw}"), style="dim")
 
 
 def _verdict(seen: Observation) -> str:
@@ -87,9 +87,4 @@ def _pretty(answer: str) -> list[str]:
     # Left as it is: what is no JSON, cut short, or nested too deep.
     with suppress(ValueError, RecursionError):
         answer = json.dumps(json.loads(answer), indent=2, ensure_ascii=False)
-    return [_printable(line) for line in answer.splitlines()]
-
-
-def _printable(text: str) -> str:
-    """``text`` on one line, with nothing in it that would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.expandtabs(4))
+    return [printable(line) for line in answer.splitlines()]

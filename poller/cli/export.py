@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -16,8 +15,7 @@ import orjson
 import typer
 
 from poller.app import stored_history
-from poller.cli.options import ConfigPath, config_of_store, run_async
-from poller.domain.durations import parse_duration
+from poller.cli.options import ConfigPath, config_of_store, moment, run_async
 from poller.domain.errors import PollerError
 from poller.domain.events import Transition
 from poller.domain.state import State
@@ -69,7 +67,7 @@ def export(
 
     History is kept for as long as `history` in the config says.
     """
-    begin = _moment(since, time.time())
+    begin = moment(since, time.time())
     loaded = config_of_store(config)
     tell = run_json if kind is Kind.RUNS else transition_json
     encode = lines_of_json if form is Format.JSONL else Csv(tell(_ANY))
@@ -125,19 +123,3 @@ def _cell(value: object) -> str | float | None:
         return value
     text = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     return f"'{text}" if text.startswith(_FORMULAS) else text
-
-
-def _moment(text: str, now: float) -> float:
-    """When that is, epoch seconds: so long ago, or a time with its zone. typer.BadParameter for anything else."""
-    try:
-        return now - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.timestamp()
-    except (ValueError, OverflowError):
-        pass
-    allowed = "a duration (7d) or a time with its zone (2026-11-01T00:00:00Z) is allowed"
-    raise typer.BadParameter(f"{text!r} found, {allowed}", param_hint="'--since'")

@@ -12,14 +12,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from poller.cli.daemon_api import Access, fetch_some
-from poller.cli.options import run_async
-from poller.cli.tables import expected_end
+from poller.cli.options import INTERRUPTED, run_async
+from poller.cli.tables import expected_end, print_json, printable
 from poller.domain.durations import format_duration
 from poller.domain.errors import NoDaemonError
 from poller.domain.moments import rfc3339
@@ -35,9 +34,6 @@ ASK_EVERY = 1.0
 
 TIMED_OUT = 124
 """The exit status when the time is over, as `timeout` has it."""
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells have it."""
 
 MOST_NAMES = 5
 """Of tasks, in one sentence."""
@@ -135,7 +131,7 @@ class Show:
         self.say(f"{told['task']}: {told['message']}")
         if self._as_json:
             # By which number a daemon's watch counts it is of no use to whoever only hears of the end.
-            self._print({key: value for key, value in told.items() if key != "watched_run"})
+            print_json({key: value for key, value in told.items() if key != "watched_run"})
 
     def changed(self, task: Task) -> None:
         """What is known of a task that this process watches changed."""
@@ -152,7 +148,7 @@ class Show:
             self._troubles.pop(entry.name, None)
         elif self._troubles.get(entry.name) is not seen.outcome:
             self._troubles[entry.name] = seen.outcome
-            self.say(f"{entry.name}: no answer ({seen.outcome}: {seen.message}); it is asked again")
+            self.say(f"{entry.name}: no answer ({seen.outcome}: {printable(seen.message or '')}); it is asked again")
 
     def show(self, told: Mapping[str, Any]) -> None:
         """Shows a task as the API of a daemon tells it."""
@@ -213,14 +209,11 @@ class Show:
         if seen.state == State.UNKNOWN:
             return
         took = f" after {format_duration(seen.duration)}" if seen.settled and seen.duration is not None else ""
-        why = f": {seen.message}" if seen.message else ""
+        why = f": {printable(seen.message)}" if seen.message else ""
         self.say(f"{seen.name}: {seen.state}{took}{why}")
         if self._as_json:
-            self._print(seen.json())
-
-    def _print(self, value: Mapping[str, Any]) -> None:
-        sys.stdout.write(orjson.dumps(value).decode() + "\n")
-        sys.stdout.flush()
+            print_json(seen.json())
+            sys.stdout.flush()
 
 
 def _elapsed(told: Mapping[str, Any], now: datetime) -> str:

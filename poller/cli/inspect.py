@@ -1,4 +1,4 @@
-"""Commands that look: `check`, `poll`, `status`, `schema`."""
+"""Commands that look: `check`, `poll`, `schema`."""
 
 import sys
 from pathlib import Path
@@ -9,20 +9,9 @@ import typer
 
 from poller.app import load_config, poll_once, probe_once, stored_changes
 from poller.cli import tables
-from poller.cli.daemon_api import Access, fetch_tasks
 from poller.cli.explanation import explanation_json, print_explanations
 from poller.cli.kinds import check_spec
-from poller.cli.options import (
-    AsJson,
-    Authorities,
-    ConfigPath,
-    DaemonConfig,
-    DaemonUrl,
-    Insecure,
-    User,
-    daemon_at,
-    run_async,
-)
+from poller.cli.options import AsJson, ConfigPath, run_async
 from poller.config.loading import Loaded, json_schema
 from poller.domain.errors import ConfigError, PollerError
 from poller.domain.observation import Outcome
@@ -35,7 +24,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(check)
     app.command()(poll)
-    app.command()(status)
     app.command()(schema)
 
 
@@ -116,29 +104,6 @@ def poll(
         tables.print_observations(loaded, seen)
     if any(seen[name].outcome is not Outcome.ANSWERED for name in wanted):
         raise typer.Exit(1)
-
-
-def status(
-    config: DaemonConfig = None,
-    url: DaemonUrl = None,
-    user: User = None,
-    ca: Authorities = None,
-    insecure: Insecure = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the tasks of a running daemon.
-
-    Example: poller status --url http://127.0.0.1:9817
-
-    The address may be that of a unix socket (unix:PATH), and may hold a login (https://NAME:PASSWORD@HOST).
-    """
-    address, prefix, _ = daemon_at(url, config)
-    tasks = run_async(lambda: fetch_tasks(Access(address, prefix, user, ca, insecure)))
-    if as_json:
-        for task in tasks:
-            tables.print_json(task)
-    else:
-        tables.print_status(tasks)
 
 
 def schema(

@@ -5,24 +5,25 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from poller.config.loading import Loaded
-from poller.config.watchlist import Diff
 from poller.domain.durations import format_duration
 from poller.domain.moments import foreseen, rfc3339
 from poller.domain.observation import Observation
 from poller.domain.state import Flag, State
 from poller.domain.task import Entry
-from poller.providers.binding import Binding
-from poller.providers.client import build_request
-from poller.providers.diagnosis import Diagnosis
-from poller.providers.recorded import Verdict
+
+if TYPE_CHECKING:
+    from poller.config.loading import Loaded
+    from poller.config.watchlist import Diff
+    from poller.providers.binding import Binding
+    from poller.providers.diagnosis import Diagnosis
+    from poller.providers.recorded import Verdict
 
 _GAP = 2
 """Blanks between two columns."""
@@ -52,31 +53,43 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], fo
 
     Where it is ``folded``, it takes as many lines of the terminal as it needs.
     """
-    lines = [[name.upper() for name in columns], *([cell or "-" for cell in row] for row in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    lines = _lines(columns, rows)
+    widths = _widths(lines)
     if sys.stdout.isatty():
-        _print_styled(lines, widths, folded)
+        table, width = _styled(lines, Console().width, folded)
+        Console(highlight=False, width=width).print(table)
         return
     for cells in lines:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
-def _print_styled(lines: Sequence[Sequence[str]], widths: Sequence[int], folded: bool) -> None:
-    """With colours. Only the last column gives way where the terminal is too narrow: rich would leave others out."""
-    *fixed, last = widths
+def _lines(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> list[list[str]]:
+    return [[name.upper() for name in columns], *([cell or "-" for cell in row] for row in rows)]
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+
+
+def _styled(lines: Sequence[Sequence[str]], room: int, folded: bool = False) -> tuple[Table, int]:
+    """A table with colours, and how wide it is.
+
+    Only the last column gives way where the terminal is too narrow: rich would leave others out.
+    """
+    *fixed, last = _widths(lines)
     taken = sum(fixed) + _GAP * len(fixed)
-    columns = [*fixed, min(last, max(Console().width - taken, _NARROWEST))]
+    columns = [*fixed, min(last, max(room - taken, _NARROWEST))]
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for name, width in zip(lines[0][:-1], fixed, strict=True):
         table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
     table.add_column(lines[0][-1], no_wrap=not folded, overflow="fold" if folded else "ellipsis", width=columns[-1])
     for cells in lines[1:]:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-    Console(highlight=False, width=taken + columns[-1]).print(table)
+    return table, taken + columns[-1]
 
 
-def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
+def print_watchlist(loaded: "Loaded", bindings: Mapping[str, "Binding"]) -> None:
     """What would be watched: the connections, and each task with the request that asks for it."""
     counts = Counter(entry.provider for entry in loaded.entries.values())
     print_table(
@@ -90,13 +103,13 @@ def print_watchlist(loaded: Loaded, bindings: Mapping[str, Binding]) -> None:
     )
 
 
-def print_probed(found: Mapping[str, tuple[str | None, Diagnosis]]) -> None:
+def print_probed(found: Mapping[str, tuple[str | None, "Diagnosis"]]) -> None:
     """How each connection does, and which task it was asked for."""
     rows = ((name, asked, diagnosis.verdict, diagnosis.meaning) for name, (asked, diagnosis) in found.items())
     print_table(("provider", "asked about", "verdict", "what it means"), rows, folded=True)
 
 
-def print_changes(changes: Diff) -> None:
+def print_changes(changes: "Diff") -> None:
     """What becomes of the watchlist: a line for each task that does not stay as it is."""
     restarted = set(changes.restarted)
     rows = [("add", name) for name in changes.added]
@@ -105,7 +118,7 @@ def print_changes(changes: Diff) -> None:
     sys.stdout.write("".join(f"{what:<8} {name}\n" for what, name in rows) or "nothing changes\n")
 
 
-def print_observations(loaded: Loaded, seen: Mapping[str, Observation]) -> None:
+def print_observations(loaded: "Loaded", seen: Mapping[str, Observation]) -> None:
     """What each poll brought, and why it was taken for that."""
     print_table(
         ("task", "outcome", "state", "status", "progress", "message", "because of"),
@@ -117,26 +130,33 @@ def print_observations(loaded: Loaded, seen: Mapping[str, Observation]) -> None:
     )
 
 
+_STATUS = ("task", "provider", "state", "flags", "progress", "took", "expected end", "polls", "message")
+
+
 def print_status(tasks: Iterable[Mapping[str, Any]]) -> None:
     """The tasks of a daemon, as its API tells them."""
-    print_table(
-        ("task", "provider", "state", "flags", "progress", "took", "expected end", "polls", "message"),
-        (
-            (
-                task["name"],
-                task["provider"],
-                task["state"],
-                " ".join(flag for flag in Flag if task.get(flag)),
-                percent(task["progress"]),
-                _took(task),
-                expected_end(task, datetime.now(UTC)),
-                str(task["polls"]),
-                task["message"] or (task["last_failure"] or {}).get("message")
-                if task["consecutive_failures"]
-                else task["message"],
-            )
-            for task in tasks
-        ),
+    print_table(_STATUS, map(_status_row, tasks))
+
+
+def status_table(tasks: Iterable[Mapping[str, Any]], console: Console) -> Table:
+    """The tasks of a daemon as a table for a terminal, no wider than it unless it is very narrow."""
+    table, _ = _styled(_lines(_STATUS, map(_status_row, tasks)), console.width)
+    return table
+
+
+def _status_row(task: Mapping[str, Any]) -> tuple[str | None, ...]:
+    failure = (task["last_failure"] or {}).get("message") if task["consecutive_failures"] else None
+    message = task["message"] or failure
+    return (
+        task["name"],
+        task["provider"],
+        task["state"],
+        " ".join(flag for flag in Flag if task.get(flag)),
+        percent(task["progress"]),
+        _took(task),
+        expected_end(task, datetime.now(UTC)),
+        str(task["polls"]),
+        message and printable(message),
     )
 
 
@@ -181,7 +201,7 @@ def print_kind(kind: Mapping[str, Any]) -> None:
         _print_facts(operation["operation"], operation["about"], _operation_facts(operation))
 
 
-def print_verdicts(verdicts: Iterable[Verdict]) -> None:
+def print_verdicts(verdicts: Iterable["Verdict"]) -> None:
     """What was read in recorded answers, how it differs from what was expected, and why it means what it means."""
     print_table(
         ("operation", "answer", "expected", "got", "ok", "because of"),
@@ -250,6 +270,11 @@ def observation_json(entry: Entry, seen: Observation) -> dict[str, Any]:
     }
 
 
+def printable(text: str) -> str:
+    """``text`` on one line, with nothing in it that would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.expandtabs(4))
+
+
 def percent(progress: float | None) -> str | None:
     """Progress for people."""
     return None if progress is None else f"{progress:g} %"
@@ -265,7 +290,9 @@ def _epoch(moment: str | None) -> float | None:
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-def _request_line(entry: Entry, binding: Binding) -> str:
+def _request_line(entry: Entry, binding: "Binding") -> str:
+    from poller.providers.client import build_request
+
     request = build_request(binding.kind.operations[entry.operation], binding.endpoint, entry.params)
     return f"{request.method} {request.url}"
 

@@ -41,6 +41,42 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """Which transitions are asked for: any of each kind where some are named, all of the labels, at a time within.
+
+    ``states`` are those that a task went to. ``since`` and ``until`` are epoch seconds; ``until`` itself is too late.
+    """
+
+    tasks: frozenset[str] = frozenset()
+    states: frozenset[State] = frozenset()
+    providers: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    labels: tuple[tuple[str, str], ...] = ()
+    since: float | None = None
+    until: float | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is left out."""
+        return self != EVERYTHING
+
+    def matches(self, transition: Transition) -> bool:
+        """Whether ``transition`` is asked for."""
+        labels = transition.labels or {}
+        return (
+            (not self.tasks or transition.task in self.tasks)
+            and (not self.states or transition.target in self.states)
+            and (not self.providers or transition.provider in self.providers)
+            and (not self.operations or transition.operation in self.operations)
+            and all(labels.get(key) == value for key, value in self.labels)
+            and (self.since is None or transition.at >= self.since)
+            and (self.until is None or transition.at < self.until)
+        )
+
+
+EVERYTHING = Sought()
+
+
+@dataclass(frozen=True, slots=True)
 class FlagChange:
     """A flag of a task rose or cleared, ``at`` epoch seconds.
 

@@ -1,8 +1,11 @@
 """Points in time as they are written for programs and for people."""
 
+import re
 from datetime import UTC, datetime
 
 from poller.domain.durations import format_duration
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _STEPS = ((_MINUTE, 1.0), (10 * _MINUTE, 10.0), (10 * _HOUR, _MINUTE), (10 * _DAY, _HOUR))
@@ -17,6 +20,15 @@ def rfc3339(moment: float | None) -> str | None:
         return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def epoch(text: str) -> float:
+    """The moment that ``text`` tells as RFC 3339 writes it, epoch seconds; ValueError for anything else."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError(f"{text!r} found, a time with its zone like 2026-11-01T00:00:00Z is allowed")
+    # A leap second, which no clock here knows, counts as the one after it.
+    whole, is_leap = (text[:17] + "59" + text[19:], 1.0) if text[17:19] == "60" else (text, 0.0)
+    return datetime.fromisoformat(whole.upper()).timestamp() + is_leap
 
 
 def relative(moment: float, now: float) -> str:

@@ -6,7 +6,8 @@ behind a lock, do not; so these are plain numbers, made into prometheus_client's
 
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
@@ -118,6 +119,19 @@ class Metrics(Collector):
         counted.polls[seen.outcome] += 1
         counted.connection.duration.observe(duration)
         counted.connection.lag.observe(lag)
+
+    def polls_of(self, provider: str) -> Mapping[Outcome, int]:
+        """The polls of a provider, by what came of them."""
+        total = Counter(dict.fromkeys(Outcome, 0))
+        for (name, _), counted in self._operations.items():
+            if name == provider:
+                total.update(counted.polls)
+        return total
+
+    @property
+    def polls(self) -> int:
+        """All polls."""
+        return sum(sum(counted.polls.values()) for counted in self._operations.values())
 
     def transition(self, transition: Transition) -> None:
         """Counts a transition, and how long a task took that has ended."""

@@ -182,6 +182,23 @@ class Lane:
         return max(1, self._limits.max_in_flight // self._replicas)
 
     @property
+    def slots(self) -> int:
+        """Polls that may be under way from here at once."""
+        return self._most_in_flight
+
+    @property
+    def phase(self) -> Phase:
+        """How many polls go out now: all that may, one at a time, or none."""
+        return self._circuit.passed(self._clock.monotonic()).phase
+
+    @property
+    def paused_until(self) -> float | None:
+        """When the pause is over during which no polls go out, epoch seconds."""
+        if self.phase is not Phase.PAUSED:
+            return None
+        return self._clock.now() + self._circuit.until - self._clock.monotonic()
+
+    @property
     def due(self) -> int:
         """Polls that wait for rate, slot or the end of a pause."""
         return self._queue.due(self._clock.monotonic())

@@ -6,7 +6,8 @@ fenced by epochs, so the worst is a poll too many. `Sole` is the same where ther
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import anyio
@@ -15,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from poller.domain.errors import StoreError
 from poller.domain.observation import Outcome
 from poller.domain.shares import PARTITIONS, fair_share, lifetime, renew_every, to_release, to_take, trusted
-from poller.protocols import Cluster, Look, Refusal
+from poller.protocols import Cluster, Look, Member, Refusal
 from poller.runtime.trouble import Trouble
 
 LOOK_EVERY = 0.4
@@ -54,7 +55,7 @@ class Holder(Protocol):
 
 
 class Sole:
-    """The only replica there can be: it holds everything. Implements `Tenure` and `Neighbours`."""
+    """The only replica there can be: it holds everything. Implements `Tenure`, `Replicas` and `Neighbours`."""
 
     epochs: Mapping[int, int] | None = None
     count = 1
@@ -68,6 +69,10 @@ class Sole:
     def is_certain(self) -> bool:
         """Always."""
         return True
+
+    async def members(self) -> Sequence[Member]:
+        """Nobody to tell of."""
+        return ()
 
     async def may_probe(self, provider: str, seconds: float) -> bool:
         """Always: a connection is one at a time by itself."""
@@ -94,7 +99,7 @@ def boot_clock() -> float:
 
 
 class Membership:
-    """A replica on ``cluster``. Implements `Tenure` and `Neighbours`.
+    """A replica on ``cluster``. Implements `Tenure`, `Replicas` and `Neighbours`.
 
     ``name`` gives a name never used before, at each call: one that was declared dead comes back as another. ``lease``
     is after how many seconds its death is noticed and made up for. ``clock`` is monotonic. ``trouble`` is told when the
@@ -145,6 +150,15 @@ class Membership:
         One that was alone when the store fell silent believes that it still is.
         """
         return self._clock() < self._until or (not self.store_answers and self.count == 1)
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first. StoreError, after a while also where the store does not answer."""
+        try:
+            with anyio.fail_after(self._patience):
+                found = await self._cluster.members()
+        except TimeoutError:
+            raise StoreError("the store does not answer") from None
+        return [replace(each, is_here=each.name == self.id) for each in found]
 
     async def join(self, holder: Holder) -> None:
         """Becomes a replica, for which ``holder`` watches what is held. StoreError."""

@@ -6,7 +6,7 @@ time, or finds none and knows that it has lost everything. A partition that is t
 the leases it relies on and compares epochs in its own transaction.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, tuple_, update
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from poller.domain.observation import Outcome
 from poller.domain.shares import partition_of
-from poller.protocols import Batch, Look, Refusal
+from poller.protocols import Batch, Look, Member, Refusal
 from poller.store.schema import connections, leases, replicas, watchlist
 
 if TYPE_CHECKING:
@@ -39,6 +39,18 @@ _REFUSALS = select(
     connections.c.paused_by,
     (connections.c.paused_until - _NOW).label("left"),
 ).where(connections.c.paused_until > _NOW)
+
+_MEMBERS = (
+    select(
+        replicas.c.id,
+        (_NOW - replicas.c.joined_at).label("seconds"),
+        func.count(leases.c.partition).label("partitions"),
+    )
+    .join_from(replicas, leases, leases.c.owner == replicas.c.id, isouter=True)
+    .where(replicas.c.expires_at > _NOW)
+    .group_by(replicas.c.id)
+    .order_by(replicas.c.joined_at, replicas.c.id)
+)
 
 
 class SqlCluster:
@@ -75,6 +87,16 @@ class SqlCluster:
             )
 
         found: Look | None = await self._transaction(work)
+        return found
+
+    async def members(self) -> Sequence[Member]:
+        """The replicas alive, the oldest first; see `Cluster.members`."""
+
+        async def work(connection: AsyncConnection) -> Sequence[Member]:
+            rows = await connection.execute(_MEMBERS)
+            return [Member(row.id, row.partitions, max(0.0, row.seconds)) for row in rows]
+
+        found: Sequence[Member] = await self._transaction(work)
         return found
 
     async def bury(self, dead: str) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import Connection, event, text
+from sqlalchemy import BigInteger, Connection, Text, cast, event, func, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -31,6 +31,13 @@ _BOUNDS = text(
     " set_config('lock_timeout', '4000', true), set_config('statement_timeout', '9000', true)"
 )
 """A replica that is stopped within a transaction must not keep what it has locked from the others, milliseconds."""
+
+_SNAPSHOT = func.pg_current_snapshot()
+_UNDER_WAY = select(
+    cast(cast(func.pg_snapshot_xmin(_SNAPSHOT), Text), BigInteger).label("oldest"),
+    cast(cast(func.pg_snapshot_xmax(_SNAPSHOT), Text), BigInteger).label("coming"),
+)
+"""Numbers of transactions. Every one has its number before it numbers a row: it writes the row's task first."""
 
 _WORDS: Mapping[str, str] = {
     "08": "the connection to it broke",
@@ -59,12 +66,14 @@ class PostgresqlDatabase:
 
     StoreError, which tells what is allowed, if it names none. ``place`` is what people call it, without secrets.
     ``has_one_connection``: readers and writers have to take turns. ``is_shared``: others may write at the same time.
-    ``foreign`` are errors of the driver that SQLAlchemy does not know.
+    ``foreign`` are errors of the driver that SQLAlchemy does not know. ``under_way`` asks for the ``oldest``
+    transaction under way and the ``coming`` one, neither of which is seen yet.
     """
 
     has_one_connection = False
     is_shared = True
     exists = True
+    under_way: Any = _UNDER_WAY
     foreign: tuple[type[BaseException], ...] = (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,

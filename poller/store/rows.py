@@ -55,8 +55,8 @@ def entry_values(entry: Entry) -> Values:
     return {
         "provider": entry.provider,
         "operation": entry.operation,
-        "params": _json_object(entry.params),
-        "labels": _json_object(entry.labels),
+        "params": json_object(entry.params),
+        "labels": json_object(entry.labels),
         "policy": _policy_text(entry.policy),
         "follow": entry.follow,
         "source": entry.source,
@@ -85,7 +85,7 @@ def transition_values(transition: Transition) -> Values:
     values = {name: getattr(transition, name) for name in _SAME_TRANSITION}
     values["source"] = transition.source.value
     values["target"] = transition.target.value
-    values["labels"] = None if transition.labels is None else _json_object(transition.labels)
+    values["labels"] = None if transition.labels is None else json_object(transition.labels)
     return values
 
 
@@ -218,7 +218,8 @@ def _policy_of(text: str) -> Policy:
     return Policy(**{key: value for key, value in orjson.loads(text).items() if key in _POLICY})
 
 
-def _json_object(values: Mapping[str, str]) -> str:
+def json_object(values: Mapping[str, str]) -> str:
+    """``values`` as they are stored: sorted, without blanks."""
     return _json(dict(values)) if values else "{}"
 
 

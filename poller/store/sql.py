@@ -23,6 +23,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
 )
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -33,12 +34,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from poller.domain.errors import StoreBusyError, StoreError
-from poller.domain.events import Transition
+from poller.domain.events import EVERYTHING, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
+from poller.domain.place import Gap, Place, mark_of
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry
-from poller.protocols import Added, Batch, Roll, Stored, TransitionPage
+from poller.protocols import Added, Batch, News, Roll, Stored, TransitionPage
 from poller.store.cursor import cursor_at, row_at
 from poller.store.enrolling import Enrolling
 from poller.store.failures import RefusedError, store_errors
@@ -57,22 +59,28 @@ from poller.store.rows import (
 )
 from poller.store.sqlite import SqliteDatabase
 from poller.store.statements import (
+    FIRST,
     KEY,
     MARK_TOLD,
+    NEWEST,
     REVISION,
     SAVE_PULSE,
     WATCHED,
     changed,
     expired,
+    far_back,
     forget_runs,
     forget_tasks,
     forget_transitions,
+    holes,
     inserts,
     named,
     newest,
     newest_runs,
+    numbered,
     oldest,
     page_of_tasks,
+    unseen,
     untold,
 )
 from poller.store.streams import ROWS_AT_A_TIME, execute_rows, lock_rows, select_rows
@@ -88,6 +96,10 @@ _LONGEST_TURN = 30.0
 """Seconds that somebody waits for others to have read: of pages that are asked for again and again, few may wait."""
 _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
+ROWS_A_PAGE = 20_000
+"""Transitions looked at for one page of those that are sought."""
+_LATEST_NUMBERS = 10_000
+"""Transitions among which numbers may be missing that a transaction under way is to fill."""
 _LONGEST_TURNS = 60
 """Attempts, of some seconds each, at writing the watchlist while another replica writes it."""
 _FORGETTING = (forget_transitions, forget_runs, forget_tasks)
@@ -212,16 +224,70 @@ class SqlStore:
         return await self._read(untold(partitions), transition_of)
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         """A page of transitions, newest first; see `Store.transitions`. What is committed meanwhile moves no page."""
         if limit < 1:
             raise ValueError(f"limit: found {limit}, at least 1 is allowed")
         before = None if cursor is None else row_at(cursor)
-        rows = await self._read(newest(name, before, limit + 1, ends), _itself)
+        first = await self._far_back(name, before) if sought else None
+        rows = await self._read(newest(name, (first, before), limit + 1, ends, sought), _itself)
         shown = rows[:limit]
-        following = cursor_at(shown[-1]["seq"]) if len(rows) > limit else None
+        onward = shown[-1]["seq"] if len(rows) > limit else first
+        following = None if onward is None else cursor_at(onward)
         return TransitionPage([transition_of(row) for row in shown], following)
+
+    async def _far_back(self, name: str | None, before: int | None) -> int | None:
+        """The number of the last row that one page of what is sought looks at; None when that is all of them."""
+        rows = await self._read(far_back(name, before, ROWS_A_PAGE - 1), itemgetter("seq"))
+        return rows[0] if rows else None
+
+    async def latest(self) -> Place:
+        """The place of who has seen everything that is committed; see `History.latest`.
+
+        What was numbered long before the newest and is not committed yet counts as seen.
+        """
+        rows = await self._read(NEWEST, _itself)
+        if not rows:
+            return Place()
+        last, mark = rows[0]["seq"], mark_of(rows[0]["transition_id"])
+        if self._database.under_way is None:
+            return Place(last, mark)
+        missing = await self._read(holes(max(last - _LATEST_NUMBERS, 0), last), _itself)
+        return Place(last, mark, tuple(Gap(row["before"] + 1, row["seq"] - 1) for row in missing))
+
+    async def knows(self, place: Place) -> bool:
+        """Whether what was not seen from ``place`` is still there; see `History.knows`.
+
+        By the transition that the place ends with: what is older is forgotten first.
+        """
+        if not place.last:
+            (first,) = await self._read(FIRST, itemgetter("seq"))
+            return first in {None, 1}
+        ids = await self._read(numbered(place.last), itemgetter("transition_id"))
+        return [mark_of(each) for each in ids] == [place.mark]
+
+    async def news(self, place: Place, limit: int) -> News:
+        """At most ``limit`` transitions that were not seen from ``place``; see `History.news`."""
+        over = 0
+        if place.gaps and self._database.under_way is not None:
+            (moment,) = await self._read(self._database.under_way, _itself)
+            place, over = place.noted(moment["coming"]), moment["oldest"]
+        rows = await self._read(unseen(place, limit + 1), _itself)
+        shown = rows[:limit]
+        for row in shown:
+            place = place.seen(row["seq"], row["transition_id"])
+        whole = len(rows) == len(shown)
+        if self._database.under_way is None:
+            place = replace(place, gaps=())
+        elif whole:
+            place = place.settled(over)
+        return News([(row["seq"], transition_of(row)) for row in shown], place, whole)
 
     async def watchlist(self) -> Sequence[Entry]:
         """The watchlist that was loaded last, by name; empty for a store that is not there yet.

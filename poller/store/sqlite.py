@@ -52,10 +52,12 @@ class SqliteDatabase:
     """The file, or memory, that ``url`` names. StoreError, which tells what is allowed, if it names neither.
 
     ``place`` is what people call it. ``has_one_connection``: readers and writers have to take turns. ``is_shared``:
-    others may write at the same time. ``foreign`` are errors of the driver that SQLAlchemy does not know.
+    others may write at the same time. ``foreign`` are errors of the driver that SQLAlchemy does not know. ``under_way``
+    asks for the ``oldest`` transaction under way and the ``coming`` one; None where rows appear in their order.
     """
 
     is_shared = False
+    under_way: Any = None
     foreign: tuple[type[BaseException], ...] = ()
 
     def __init__(self, url: str) -> None:

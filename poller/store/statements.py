@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,17 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    or_,
     select,
     tuple_,
     update,
 )
 
+from poller.domain.events import Sought
+from poller.domain.place import Place
 from poller.domain.state import TERMINAL
-from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER
-from poller.store.schema import runs, tasks, transitions, watchlist
+from poller.store.rows import CONTACT, EXPECTED, IDENTITY, KNOWLEDGE, MANNER, json_object
+from poller.store.schema import runs, storable, tasks, transitions, watchlist
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
@@ -127,19 +130,50 @@ def untold(partitions: Collection[int] | None) -> Select[Any]:
     return rows.join(tasks, tasks.c.name == transitions.c.task).where(tasks.c.partition.in_(partitions))
 
 
-def newest(name: str | None, before: int | None, limit: int, ends: bool) -> Select[Any]:
-    """``limit`` transitions, newest first; ``before`` is the number of the row that the page before ended with.
+def newest(
+    name: str | None, rows: tuple[int | None, int | None], limit: int, ends: bool, sought: Sought
+) -> Select[Any]:
+    """``limit`` transitions, newest first, numbered from the first of ``rows`` on up to below the second.
 
     With ``ends`` only those with which a run ended.
     """
-    page = select(transitions).order_by(transitions.c.seq.desc()).limit(limit)
+    first, before = rows
+    page = select(transitions).order_by(transitions.c.seq.desc()).limit(limit).where(*_conditions(sought))
     if ends:
         page = page.where(_IS_END)
     if name is not None:
         page = page.where(transitions.c.task == name)
+    if first is not None:
+        page = page.where(transitions.c.seq >= first)
     if before is not None:
         page = page.where(transitions.c.seq < before)
     return page
+
+
+def far_back(name: str | None, before: int | None, rows: int) -> Select[Any]:
+    """The number of the transition that so many ``rows`` are above, up to below ``before``."""
+    row = select(transitions.c.seq).order_by(transitions.c.seq.desc()).offset(rows).limit(1)
+    if name is not None:
+        row = row.where(transitions.c.task == name)
+    return row if before is None else row.where(transitions.c.seq < before)
+
+
+def _conditions(sought: Sought) -> Iterator[ColumnElement[bool]]:
+    kinds = (
+        (transitions.c.task, sought.tasks),
+        (transitions.c.target, sought.states),
+        (transitions.c.provider, sought.providers),
+        (transitions.c.operation, sought.operations),
+    )
+    yield from (column.in_(sorted(storable(each) for each in some)) for column, some in kinds if some)
+    for key, value in sought.labels:
+        # In the text of an object, whose quotes are escaped where they are no ends of text; LIKE would ignore case.
+        pair = json_object({key: value})[1:-1]
+        yield or_(*(func.replace(transitions.c.labels, edge + pair, "") != transitions.c.labels for edge in "{,"))
+    if sought.since is not None:
+        yield transitions.c.at >= sought.since
+    if sought.until is not None:
+        yield transitions.c.at < sought.until
 
 
 def oldest(after: tuple[float, int], limit: int, ends: bool) -> Select[Any]:
@@ -150,6 +184,31 @@ def oldest(after: tuple[float, int], limit: int, ends: bool) -> Select[Any]:
     place = transitions.c.at, transitions.c.seq
     page = select(transitions).where(tuple_(*place) > tuple_(*after)).order_by(*place).limit(limit)
     return page.where(_IS_END) if ends else page
+
+
+NEWEST = select(transitions.c.seq, transitions.c.transition_id).order_by(transitions.c.seq.desc()).limit(1)
+FIRST = select(func.min(transitions.c.seq).label("seq"))
+
+
+def numbered(number: int) -> Select[Any]:
+    """The id of the transition that has this number."""
+    return select(transitions.c.transition_id).where(transitions.c.seq == number)
+
+
+def holes(floor: int, top: int) -> Select[Any]:
+    """The numbers above ``floor``, up to ``top``, that have a number missing just below, and the last one before."""
+    before = func.lag(transitions.c.seq, 1, floor).over(order_by=transitions.c.seq).label("before")
+    rows = select(transitions.c.seq, before).where(transitions.c.seq > floor, transitions.c.seq <= top).subquery()
+    return select(rows).where(rows.c.seq - rows.c.before > 1).order_by(rows.c.seq)
+
+
+def unseen(place: Place, limit: int) -> Select[Any]:
+    """``limit`` transitions that were not seen from ``place``, lowest number first."""
+    number = transitions.c.seq
+    new = or_(number > place.last, *(number.between(gap.first, gap.last) for gap in place.gaps))
+    # Said apart, so that no database begins to look at the first row.
+    lowest = place.gaps[0].first if place.gaps else place.last + 1
+    return select(transitions).where(number >= lowest, new).order_by(number).limit(limit)
 
 
 def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:

@@ -2,25 +2,30 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from poller.config.watchlist import AddedEntry
 from poller.domain.errors import ConfigError, PollerError, StartError, StoppingError, UnstartableError
 from poller.protocols import Watchlist
 from poller.web.api import TASKS, error_response, json_response
-from poller.web.body import sent_tasks
+from poller.web.body import JSON, JSON_LINES, sent_tasks
+from poller.web.endpoint import NAME_IN_PATH, TEXT, Answer, Endpoint
+from poller.web.openapi import refusals
+from poller.web.shapes import AddedJson, RearmedJson, RemovedJson, StartedJson
 
 Reload = Callable[[], Awaitable[object]]
 """Reads the config again; PollerError, and everything as it was, when that cannot be done."""
 
-StartJob = Callable[[str], Awaitable[Mapping[str, Any]]]
+StartJob = Callable[[str], Awaitable[StartedJson]]
 """Starts the job behind the task of that name; what was started. NoSuchTaskError, StartError or StoreError."""
 
 _START, _REARM = "/start", "/rearm"
+_ONE = f"{TASKS}/{NAME_IN_PATH}"
 
 
 class Control:
@@ -42,23 +47,25 @@ class Control:
         self._watchlist = watchlist
         self._tasks = f"{TASKS}/"
 
-    def routes(self, prefix: str = "") -> list[web.RouteDef]:
+    def endpoints(self, prefix: str = "") -> list[Endpoint]:
         """The paths, without the ``prefix`` below which they are served."""
         self._tasks = f"{prefix}{TASKS}/"
+        start = self._guarded(self.start)
         return [
-            web.post("/-/reload", self.reload),
-            web.post(f"{TASKS}/{{name:.+}}{_START}", self._guarded(self.start)),
+            _change("/-/reload", self.reload, "reload", "Read the config again.", _RELOADED),
+            _change(f"{_ONE}{_START}", start, "startTask", "Start the job behind a task, once.", _STARTED),
             *self._changes(),
         ]
 
-    def _changes(self) -> list[web.RouteDef]:
+    def _changes(self) -> list[Endpoint]:
         if self._watchlist is None:
             return []
         changes = _Changes(self._watchlist, self._tasks)
+        add, remove, rearm = (self._guarded(each) for each in (changes.add, changes.remove, changes.rearm))
         return [
-            web.post(TASKS, self._guarded(changes.add)),
-            web.delete(f"{TASKS}/{{name:.+}}", self._guarded(changes.remove)),
-            web.post(f"{TASKS}/{{name:.+}}{_REARM}", self._guarded(changes.rearm)),
+            replace(_change(TASKS, add, "addTasks", _ABOUT_ADDING, _ADDED), body=_BODY),
+            replace(_change(_ONE, remove, "removeTask", _ABOUT_REMOVING, _REMOVED), method=hdrs.METH_DELETE),
+            _change(f"{_ONE}{_REARM}", rearm, "rearmTask", "Watch a missing or expired task anew.", _REARMED),
         ]
 
     def _guarded(self, change: Handler) -> Handler:
@@ -104,6 +111,35 @@ class Control:
         return 401, "the bearer token of web.api_token is needed"
 
 
+_RELOADED = {200: Answer("It is in force.", media=TEXT), **refusals("/-/reload", 400, 503)}
+_STARTED = {
+    200: Answer("It was under way already.", StartedJson),
+    202: Answer("It was started.", StartedJson),
+    **refusals(_ONE, 404, 409, 502, 503),
+}
+_ADDED = {
+    200: Answer("They were there already.", AddedJson),
+    201: Answer("At least one is new.", AddedJson),
+    **refusals(TASKS, 400, 409, 413, 415, 503),
+}
+_REMOVED = {200: Answer("It is watched no more.", RemovedJson), **refusals(_ONE, 404, 409, 503)}
+_REARMED = {200: Answer("It is watched as never seen before.", RearmedJson), **refusals(_ONE, 404, 409, 503)}
+
+_ABOUT_ADDING = """Watch a task, or many, one a line; all or none.
+What is there already is changed to what is sent now."""
+
+_ABOUT_REMOVING = """Watch a task no more that was added at runtime.
+Tasks that stand in a file are taken away there."""
+
+_BODY = {JSON: AddedEntry, JSON_LINES: str}
+
+
+def _change(path: str, handler: Handler, name: str, about: str, answers: Mapping[int, Answer]) -> Endpoint:
+    """An endpoint for whoever has the token."""
+    denied = refusals(path, 403)
+    return Endpoint(hdrs.METH_POST, path, handler, name, about, {**answers, **denied}, guarded=True)
+
+
 class _Changes:
     """The endpoints that change the watchlist; paths of tasks begin with ``below``."""
 
@@ -114,18 +150,19 @@ class _Changes:
     async def add(self, request: web.Request) -> web.Response:
         """Adds tasks: 201 when one is new, else 200; 400 with every mistake, and none was added."""
         added = await self._watchlist.add(await sent_tasks(request))
-        return json_response(asdict(added), 201 if added.added else 200)
+        body = AddedJson(added=added.added, changed=added.changed, unchanged=added.unchanged)
+        return json_response(body, 201 if added.added else 200)
 
     async def remove(self, request: web.Request) -> web.Response:
         """Takes a task away: 200, also when it was away already. The whole path is its name."""
         name = _name(request, self._below)
-        return json_response({"task": name, "removed": await self._watchlist.remove(name)})
+        return json_response(RemovedJson(task=name, removed=await self._watchlist.remove(name)))
 
     async def rearm(self, request: web.Request) -> web.Response:
         """Watches a missing or expired task anew: 200; 409 when it is neither."""
         name = _name(request, self._below, _REARM)
         await self._watchlist.rearm(name)
-        return json_response({"task": name})
+        return json_response(RearmedJson(task=name))
 
 
 def _name(request: web.Request, below: str, what: str = "") -> str:

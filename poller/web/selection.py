@@ -4,8 +4,6 @@ A cursor names the last task of a page, so pages neither skip nor repeat a task 
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +11,8 @@ from typing import TypeVar
 
 from multidict import MultiMapping
 
+from poller.domain.events import Sought
+from poller.domain.moments import epoch
 from poller.domain.state import Flag, State
 from poller.domain.task import Entry, Task
 from poller.protocols import WatchedTask
@@ -63,6 +63,13 @@ class Selection:
             and self.text in entry.name.casefold()
         )
 
+    def of(self, tasks: Sequence[WatchedTask]) -> Sequence[WatchedTask]:
+        """Those of ``tasks`` that are asked for."""
+        kinds = (self.states, self.flags, self.providers, self.operations, self.owners, self.sources, self.labels)
+        if not (any(kinds) or self.text):
+            return tasks
+        return [watched for watched in tasks if self.matches(watched.task)]
+
     def _matches_origin(self, entry: Entry) -> bool:
         return (not self.owners or entry.owner in self.owners) and (not self.sources or entry.source in self.sources)
 
@@ -107,16 +114,29 @@ def parse_page(query: MultiMapping[str], default_limit: int = 100) -> tuple[int,
     return limit, query.get("cursor") or None
 
 
+def parse_sought(query: MultiMapping[str], times: bool = True) -> Sought:
+    """Which transitions the query of a request asks for, ``times`` among it or not; BadQueryError as above."""
+    return Sought(
+        tasks=frozenset(_values(query, "task")),
+        states=_names(query, "state", State),
+        providers=frozenset(_values(query, "provider")),
+        operations=frozenset(_values(query, "operation")),
+        labels=tuple(_label(value) for value in _values(query, "label")),
+        since=_moment(query, "since") if times else None,
+        until=_moment(query, "until") if times else None,
+    )
+
+
 def to_cursor(name: str) -> str:
-    """The cursor of the page after the task of this name."""
-    return base64.urlsafe_b64encode(f"{_CURSOR_MARK}{name}".encode()).decode().rstrip("=")
+    """The cursor of the page after the task of this name: hexadecimal, so that the API can say what one looks like."""
+    return f"{_CURSOR_MARK}{name}".encode().hex()
 
 
 def from_cursor(cursor: str) -> str:
     """The name in a cursor; BadQueryError for one that `to_cursor` never made."""
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
+        text = bytes.fromhex(cursor).decode()
+    except ValueError:
         text = ""
     name = text.removeprefix(_CURSOR_MARK)
     if to_cursor(name) != cursor:
@@ -127,6 +147,8 @@ def from_cursor(cursor: str) -> str:
 def flags_of(task: Task) -> list[Flag]:
     """The flags that are up."""
     status = task.status
+    if not (status.overdue or status.stalled or status.unreachable or status.late):
+        return []
     pairs = (
         (Flag.OVERDUE, status.overdue),
         (Flag.STALLED, status.stalled),
@@ -136,10 +158,10 @@ def flags_of(task: Task) -> list[Flag]:
     return [flag for flag, is_up in pairs if is_up]
 
 
-async def in_turns(items: Sequence[_Item]) -> AsyncIterator[Sequence[_Item]]:
-    """``items`` in slices, letting others have their turn in between."""
-    for start in range(0, len(items), TASKS_PER_TURN):
-        yield items[start : start + TASKS_PER_TURN]
+async def in_turns(items: Sequence[_Item], size: int = TASKS_PER_TURN) -> AsyncIterator[Sequence[_Item]]:
+    """``items`` in slices of ``size``, letting others have their turn in between."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
         await asyncio.sleep(0)
 
 
@@ -149,6 +171,17 @@ def _name(watched: WatchedTask) -> str:
 
 def _values(query: MultiMapping[str], key: str) -> list[str]:
     return [value for value in query.getall(key, ()) if value]
+
+
+def _moment(query: MultiMapping[str], key: str) -> float | None:
+    text = query.get(key)
+    if not text:
+        return None
+    try:
+        # A plus that was not percent-encoded has become a blank.
+        return epoch(text.replace(" ", "+"))
+    except ValueError as error:
+        raise BadQueryError(key, str(error)) from None
 
 
 def _names(query: MultiMapping[str], key: str, kind: Callable[[str], _Name]) -> frozenset[_Name]:

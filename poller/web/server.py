@@ -4,9 +4,11 @@ No answer depends on the Host header: every link of the status page is relative.
 """
 
 import asyncio
+import functools
 import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from importlib import metadata
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -15,10 +17,12 @@ from structlog.typing import FilteringBoundLogger
 
 from poller.domain.errors import ConfigError, NoSuchTaskError, Problem, StoreError, WatchlistError
 from poller.protocols import Watching
-from poller.web.api import Api, error_response
+from poller.web.api import Api, error_response, tagged
 from poller.web.body import LARGEST_BODY, BadBodyError
 from poller.web.control import Control
+from poller.web.endpoint import TEXT, Answer, Endpoint
 from poller.web.login import Login
+from poller.web.openapi import document, refusals
 from poller.web.page import StatusPage
 from poller.web.selection import BadQueryError
 
@@ -44,19 +48,24 @@ def build_app(
     needs no ``login``.
     """
     below = prefix.rstrip("/")
-    health = {base + path: answer(watching) for base in ("", below) for path, answer in _HEALTH.items()}
-    asked = [] if login is None else [login.middleware(frozenset(health))]
-    app = web.Application(middlewares=[_errors(logger, f"{below}/api/"), *asked], client_max_size=LARGEST_BODY)
+    health = frozenset(base + path for base in ("", below) for path in _HEALTH)
+    asked = [] if login is None else [login.middleware(health)]
+    app = web.Application(middlewares=[_errors(logger, f"{below}/api/", page), *asked], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(_headers(page.style_hash))
-    routes = [
-        web.get("/", page.show),
-        web.get("/metrics", _metrics(render_metrics)),
-        *control.routes(below),
-        *api.routes(),
+    app.on_shutdown.append(page.close)
+    endpoints = [
+        Endpoint(hdrs.METH_GET, "/", page.show_tasks, "showStatus", "The status page, for people.", _PAGE),
+        Endpoint(hdrs.METH_GET, "/metrics", _metrics(render_metrics), "getMetrics", _ABOUT_METRICS, _METRICS),
+        *(_told_health(path, answer(watching)) for path, answer in _HEALTH.items()),
+        *control.endpoints(below),
+        *api.endpoints(),
     ]
-    app.add_routes([web.RouteDef(each.method, below + each.path, each.handler, each.kwargs) for each in routes])
-    app.add_routes([web.get(path, answer) for path, answer in health.items()])
+    endpoints.append(_description(endpoints, below or "/"))
+    app.add_routes([endpoint.route(below) for endpoint in endpoints])
+    app.add_routes([web.get(below + each.path, each.handler) for each in page.routes()])
     if below:
+        # Health is told at its plain path as well.
+        app.add_routes([web.get(path, answer(watching)) for path, answer in _HEALTH.items()])
         app.add_routes([web.get(below, _with_slash)])
     return app
 
@@ -123,11 +132,42 @@ def _ready(watching: Watching) -> Handler:
 
 
 _HEALTH = {"/-/healthy": _healthy, "/-/ready": _ready}
+_ABOUT_HEALTH = {"/-/healthy": "Whether polling makes progress.", "/-/ready": "Whether the watchlist is loaded."}
+
+_PAGE = {200: Answer("It.", media="text/html"), **refusals("/", 400, 503)}
+_ABOUT_METRICS = """Metrics for Prometheus.
+By content negotiation in its text format, or in OpenMetrics."""
+_OPENMETRICS = "application/openmetrics-text"
+_METRICS = {200: Answer("All of them.", media=(TEXT, _OPENMETRICS))}
+
+
+def _told_health(path: str, handler: Handler) -> Endpoint:
+    name = path.rpartition("/")[2]
+    answers = {status: Answer(text, media=TEXT) for status, text in ((200, "Yes."), (503, "No; the text tells why."))}
+    about = _ABOUT_HEALTH[path]
+    return Endpoint(hdrs.METH_GET, path, handler, f"is{name.title()}", about, answers, is_open=True)
+
+
+def _description(endpoints: Sequence[Endpoint], server: str) -> Endpoint:
+    """The endpoint that describes ``endpoints``, and itself."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return tagged(request, described())
+
+    answers = {200: Answer("It.", dict[str, Any]), 304: Answer("It is what it was.")}
+    about = "This document: everything that is served."
+    described_by = Endpoint(hdrs.METH_GET, "/api/v1/openapi.json", handler, "getDescription", about, answers)
+
+    @functools.cache
+    def described() -> dict[str, Any]:
+        return document([*endpoints, described_by], metadata.version("poller"), server)
+
+    return described_by
 
 
 def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     policy = (
-        f"default-src 'none'; style-src '{style_hash}'; img-src data:; "
+        f"default-src 'none'; style-src '{style_hash}'; script-src 'self'; connect-src 'self'; img-src data:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     fixed = {
@@ -153,20 +193,33 @@ _EXPLAINED = (
 )
 
 
-def _errors(logger: FilteringBoundLogger, api: str) -> Middleware:
+def _errors(logger: FilteringBoundLogger, api: str, page: StatusPage) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
+        except web.HTTPMethodNotAllowed:
+            refused = web.HTTPMethodNotAllowed(request.method, await _allowed(request))
+            return await _refusal(request, refused, api, page)
         except _EXPLAINED as error:
-            return _refusal(request, error, api)
+            return await _refusal(request, error, api, page)
         except ConnectionError:
             return _cut_off(request)  # The client has gone, which is its right.
         except Exception as error:
             logger.exception("http.failed", method=request.method, path=request.path)
-            return _cut_off(request) if request.get(_STARTED) else _refusal(request, error, api)
+            return _cut_off(request) if request.get(_STARTED) else await _refusal(request, error, api, page)
 
     return middleware
+
+
+async def _allowed(request: web.Request) -> set[str]:
+    """The methods of the endpoint that a path means first of all, though all of it may be a task's name as well."""
+    allowed: dict[str, set[str]] = {}
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        if methods:
+            allowed.setdefault(resource.canonical, set()).update(methods)
+    return allowed[max(allowed, key=len)]
 
 
 def _cut_off(request: web.Request) -> web.Response:
@@ -176,12 +229,14 @@ def _cut_off(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _refusal(request: web.Request, error: Exception, api: str) -> web.Response:
-    """What is answered instead: JSON for a path that starts with ``api``, plain text elsewhere."""
+async def _refusal(request: web.Request, error: Exception, api: str, page: StatusPage) -> web.Response:
+    """What is answered instead: JSON for a path that starts with ``api``, elsewhere a page for a browser, or text."""
     status, message, details = _explained(request, error)
     response = web.Response(status=status, text=f"{message}\n")
     if request.path.startswith(api):
         response = error_response(status, message, details)
+    elif "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+        response = await page.error(request, status, message)
     for header in (hdrs.ALLOW, hdrs.WWW_AUTHENTICATE):
         if isinstance(error, web.HTTPException) and header in error.headers:
             response.headers[header] = error.headers[header]

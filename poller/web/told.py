@@ -3,13 +3,16 @@
 Times are RFC 3339, durations seconds, progress is 0 to 100.
 """
 
-from typing import Any
+import json
+
+import orjson
 
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
+from poller.web.shapes import RunJson, TransitionJson
 
 
-def transition_json(transition: Transition) -> dict[str, Any]:
+def transition_json(transition: Transition) -> TransitionJson:
     """A transition as the API shows it."""
     return {
         "transition_id": transition.transition_id,
@@ -33,7 +36,7 @@ def transition_json(transition: Transition) -> dict[str, Any]:
     }
 
 
-def run_json(end: Transition) -> dict[str, Any]:
+def run_json(end: Transition) -> RunJson:
     """The run that ended with the transition ``end``."""
     return {
         "task": end.task,
@@ -46,3 +49,12 @@ def run_json(end: Transition) -> dict[str, Any]:
         "duration_seconds": end.duration,
         "transition_id": end.transition_id,
     }
+
+
+def json_bytes(body: object) -> bytes:
+    """``body`` as JSON on one line."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # orjson refuses halves of surrogate pairs, which a provider's text may hold; this writes them as escapes.
+        return json.dumps(body).encode()

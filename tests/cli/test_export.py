@@ -8,7 +8,8 @@ import pytest
 import typer
 from hypothesis import given
 
-from poller.cli.export import Csv, _moment, lines_of_json
+from poller.cli.export import Csv, lines_of_json
+from poller.cli.options import moment as moment_in
 from poller.domain.events import Transition
 from poller.web.told import run_json, transition_json
 from tests.contract import anything
@@ -69,11 +70,11 @@ def test_the_head_comes_once_and_without_any_rows() -> None:
 )
 def test_a_time_is_a_duration_or_rfc_3339(text: str, moment: float) -> None:
     """Exactly, whatever the zone."""
-    assert _moment(text, NOW) == moment
+    assert moment_in(text, NOW) == moment
 
 
 @pytest.mark.parametrize("text", ["", "x", "7", "2023-11-14", "2023-11-14T22:13:20", "-7d"])
 def test_another_time_is_refused_with_what_is_allowed(text: str) -> None:
     """One without a zone too: it would mean something else on another machine."""
     with pytest.raises(typer.BadParameter, match="a duration"):
-        _moment(text, NOW)
+        moment_in(text, NOW)

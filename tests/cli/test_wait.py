@@ -54,7 +54,7 @@ def test_no_daemon_at_first_sight_is_an_error() -> None:
 
 def told(name: str, state: State = State.RUNNING, **more: Any) -> dict[str, Any]:
     """A task, as the API tells it."""
-    return task_json(watched(name, state, **more))
+    return dict(task_json(watched(name, state, **more)))
 
 
 @pytest.mark.parametrize(

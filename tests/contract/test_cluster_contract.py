@@ -100,6 +100,22 @@ async def test_who_joins_sees_itself_and_the_others(cluster: Cluster) -> None:
         assert look.refusals == {}
 
 
+async def test_members_are_told_with_what_they_hold(cluster: Cluster) -> None:
+    """The oldest first, and only those alive; who holds nothing is told too."""
+    assert await cluster.members() == []
+    await cluster.join("silent", SHORT)
+    await cluster.join("b", LONG)
+    await cluster.join("a", LONG)
+    await cluster.take("silent", 9)
+    await cluster.take("b", 5)
+    await over()
+    told = await cluster.members()
+    assert [(each.name, each.partitions) for each in told] == [("b", 5), ("a", 0)]
+    assert all(SHORT <= each.seconds < LONG for each in told)
+    await cluster.join("a", LONG)
+    assert [each.name for each in await cluster.members()] == ["b", "a"]
+
+
 async def test_nobody_is_seen_who_never_joined(cluster: Cluster) -> None:
     """It is told so, and can neither take nor let live."""
     assert await cluster.look("stranger", LONG) is None

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -272,6 +273,7 @@ async def test_any_replica_answers_for_all_tasks_and_takes_changes_of_the_watchl
                     while any(task["state"] == "unknown" for task in (await each.tasks()).values()):
                         await asyncio.sleep(0.05)
                 assert sorted(await each.tasks()) == everything
+                await assert_pages_show(each, everything, replicas=len(replicas.daemons))
             async with session.delete(f"{replicas[1].url}/api/v1/tasks/{more[0]}") as answer:
                 assert answer.status == 200
             async with session.delete(f"{replicas[2].url}/api/v1/tasks/job-1") as answer:
@@ -279,6 +281,17 @@ async def test_any_replica_answers_for_all_tasks_and_takes_changes_of_the_watchl
         for each in replicas.daemons:
             assert more[0] not in await each.tasks()
     assert there.cloud.jobs == set(everything)
+
+
+async def assert_pages_show(replica: DaemonProcess, tasks: list[str], replicas: int) -> None:
+    """All tasks, and all replicas, of which one is marked as this; a task that another polls has a page too."""
+    _, page = await replica.get("/?sort=name")
+    assert re.findall(r'<tr role="row" data-key="([^"]+)"', page) == tasks
+    _, page = await replica.get("/connections")
+    assert (page.count('aria-label="Share of '), page.count("shows this page")) == (replicas, 1)
+    pages = [await replica.get(f"/tasks/{name}") for name in tasks]
+    assert {status for status, _ in pages} == {200}
+    assert any("They are known to the replica that polls it." in page for _, page in pages)
 
 
 async def test_the_watchlist_last_loaded_wins_during_a_rollout(postgres_server: PostgresServer, tmp_path: Path) -> None:

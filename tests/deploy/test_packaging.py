@@ -15,7 +15,9 @@ READ_AT_RUN_TIME = {
     "poller/providers/specs/alibaba-opensearch.yaml",
     "poller/simulator/demo.yaml",
     "poller/simulator/demo-scenario.yaml",
-    "poller/web/templates/status.html",
+    "poller/web/templates/watchlist.html",
+    "poller/web/templates/page.css",
+    "poller/web/templates/live.js",
     "poller/store/migrations/env.py",
 }
 

@@ -1,8 +1,10 @@
 """Moments are written exactly for programs and in words for people."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from poller.domain.moments import foreseen, relative, rfc3339
+from poller.domain.moments import epoch, foreseen, relative, rfc3339
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,45 @@ def test_what_is_foreseen_is_told_as_exactly_as_it_is_known(
 ) -> None:
     """Relative, with its spread while that lies ahead; never a negative time."""
     assert foreseen(100.0 + at, low_at and 100.0 + low_at, high_at and 100.0 + high_at, 100.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1970-01-01T00:00:00Z", 0.0),
+        ("2026-11-01T00:00:00.250Z", 1_793_491_200.25),
+        ("2026-11-01t01:30:00+01:30", 1_793_491_200.0),
+        ("2026-10-31T20:00:00-04:00", 1_793_491_200.0),
+        ("2016-12-31T23:59:60Z", 1_483_228_800.0),
+        ("0001-01-01T00:00:00z", -62_135_596_800.0),
+    ],
+)
+def test_a_written_moment_is_read(text: str, moment: float) -> None:
+    """As RFC 3339 has it, leap seconds included."""
+    assert epoch(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "2026-11-01",
+        "2026-11-01T00:00:00",
+        "2026-13-01T00:00:00Z",
+        "2026-11-01T00:00:00.Z",
+        "٢٠٢٦-11-01T00:00:00Z",
+    ],
+)
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    """ValueError; without its zone nobody knows which moment it is."""
+    with pytest.raises(ValueError):
+        epoch(text)
+
+
+@given(st.floats(-1e10, 1e11))
+def test_a_moment_is_read_as_it_was_written(moment: float) -> None:
+    """To the millisecond."""
+    written = rfc3339(moment)
+    assert written is not None
+    assert abs(epoch(written) - moment) < 0.0011

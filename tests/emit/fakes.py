@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from poller.domain.circuit import Phase
 from poller.domain.lifecycle import run_began
 from poller.domain.prospect import ExpectedEnd, Prospect, expected_end
 from poller.domain.state import State
@@ -31,6 +32,10 @@ class FakeConnection:
     due: int = 0
     paused: str | None = None
     rate: float = 50.0
+    share_of_rate: float = 50.0
+    slots: int = 32
+    phase: Phase = Phase.OPEN
+    paused_until: float | None = None
 
 
 @dataclass

@@ -40,6 +40,17 @@ def test_a_poll_is_counted_by_its_outcome_and_timed(metrics: Metrics) -> None:
     assert value(metrics, "poller_poll_lag_seconds_count", provider="jobs") == 2
 
 
+def test_polls_are_told_by_provider_and_outcome_and_in_all(metrics: Metrics) -> None:
+    for operation, outcome in (("job", Outcome.ANSWERED), ("other", Outcome.ANSWERED), ("other", Outcome.THROTTLED)):
+        metrics.polled(Entry("m", "jobs", operation), Observation(outcome), 1.0, 0.0)
+    metrics.polled(Entry("m", "search", "job"), Observation(Outcome.MISSING), 1.0, 0.0)
+    told = metrics.polls_of("jobs")
+    assert list(told) == list(Outcome)
+    assert {outcome: count for outcome, count in told.items() if count} == {Outcome.ANSWERED: 2, Outcome.THROTTLED: 1}
+    assert sum(metrics.polls_of("unheard-of").values()) == 0
+    assert metrics.polls == 4
+
+
 def test_operations_of_one_provider_share_its_histograms(metrics: Metrics) -> None:
     metrics.polled(ENTRY, Observation(Outcome.MISSING), 1.0, 0.0)
     metrics.polled(Entry("m", "jobs", "other"), Observation(Outcome.MISSING), 1.0, 0.0)

@@ -1,11 +1,11 @@
 """The replicas' common ground in memory, with a clock of its own: what SqlCluster does in tables, without them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from poller.domain.observation import Outcome
 from poller.domain.shares import PARTITIONS, partition_of
-from poller.protocols import Batch, Look, Refusal
+from poller.protocols import Batch, Look, Member, Refusal
 
 
 @dataclass
@@ -28,6 +28,7 @@ class MemoryCluster:
     on_take: Callable[[str, int, int], None] = lambda _replica, _partition, _epoch: None
     revision: int = 0
     expires: dict[str, float] = field(default_factory=dict)
+    joined: dict[str, float] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
     owned: dict[str, set[int]] = field(default_factory=dict)
     free: set[int] = field(default_factory=lambda: set(range(PARTITIONS)))
@@ -36,6 +37,7 @@ class MemoryCluster:
 
     async def join(self, replica: str, seconds: float) -> None:
         self.expires[replica] = self.clock() + seconds
+        self.joined.setdefault(replica, self.clock())
         self.owned.setdefault(replica, set())
 
     async def look(self, replica: str, seconds: float | None = None) -> Look | None:
@@ -57,6 +59,11 @@ class MemoryCluster:
                 if each.paused_until > now
             },
         )
+
+    async def members(self) -> Sequence[Member]:
+        now = self.clock()
+        alive = sorted((self.joined[each], each) for each, until in self.expires.items() if until > now)
+        return [Member(name, len(self.owned[name]), now - joined) for joined, name in alive]
 
     async def bury(self, dead: str) -> bool:
         if self.expires.get(dead, float("inf")) >= self.clock():

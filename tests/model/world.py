@@ -8,7 +8,7 @@ database is asked may fail, take long, or be done though the answer is lost, or 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ import structlog
 
 from poller.domain.errors import StoreError
 from poller.domain.shares import PARTITIONS, lifetime
-from poller.protocols import Look, Refusal
+from poller.protocols import Look, Member, Refusal
 from poller.runtime.membership import Membership
 from poller.runtime.trouble import Trouble
 from tests.model.cluster import MemoryCluster
@@ -312,6 +312,9 @@ class Link:
     async def look(self, replica: str, seconds: float | None = None) -> Look | None:
         self._replica.renewals += seconds is not None
         return await self.call(partial(self._database.look, replica, seconds))
+
+    async def members(self) -> Sequence[Member]:
+        return await self.call(self._database.members)
 
     async def bury(self, dead: str) -> bool:
         return await self.call(partial(self._database.bury, dead))

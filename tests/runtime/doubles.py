@@ -11,14 +11,15 @@ from structlog.typing import FilteringBoundLogger
 from poller.config.watchlist import diff
 from poller.domain.circuit import Pauses
 from poller.domain.errors import StoreError
-from poller.domain.events import FlagChange, Transition
+from poller.domain.events import EVERYTHING, FlagChange, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.forecast import MOST_RUNS
 from poller.domain.observation import Observation, Outcome
+from poller.domain.place import Place
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
-from poller.protocols import Added, Batch, Emitter, FinishedRun, Roll, Saved, Stored, Tenure, TransitionPage
+from poller.protocols import Added, Batch, Emitter, FinishedRun, News, Roll, Saved, Stored, Tenure, TransitionPage
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
@@ -188,9 +189,25 @@ class MemoryStore:
         return [t for t in self.stored if t.transition_id not in self.told]
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
         return TransitionPage([t for t in reversed(self.stored) if name in (None, t.task)][:limit], None)
+
+    async def latest(self) -> Place:
+        return Place(len(self.stored), "00000000")
+
+    async def knows(self, place: Place) -> bool:
+        return place.last <= len(self.stored)
+
+    async def news(self, place: Place, limit: int) -> News:
+        found = list(enumerate(self.stored, 1))[place.last :][:limit]
+        behind = Place(place.last + len(found), "00000000")
+        return News(found, behind, behind.last == len(self.stored))
 
 
 @dataclass

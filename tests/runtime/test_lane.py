@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from poller.domain.circuit import Phase
 from poller.domain.observation import Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry
@@ -23,6 +24,7 @@ from tests.runtime.doubles import (
     ScriptedProvider,
     always,
     build_house,
+    clock,
     entry,
     run_house,
 )
@@ -220,6 +222,31 @@ async def test_after_a_pause_one_poll_at_a_time_goes_out() -> None:
     opened = next(at for at in starts if sum(1 for other in starts if abs(other - at) < 0.01) > 1)
     before = [at for at in starts if at < opened]
     assert all(gap >= 1 for gap in gaps(before))
+
+
+async def test_a_lane_shows_whether_and_until_when_it_is_closed() -> None:
+    """Before its first answer, open, paused until a moment on the wall's clock, and after the pause."""
+    provider = first(RUNNING, Observation(Outcome.THROTTLED, retry_after=40.0), then=(1e9, RUNNING))
+    house = build_house({"one": provider}, [entry("a", initial=10.0, growth=1.0)], max_in_flight=7)
+    (lane,) = house.scheduler.connections()
+    seen = []
+
+    async def look() -> None:
+        for wait in (0.5, 8.5, 16.0, 45.0):
+            await asyncio.sleep(wait)
+            until = lane.paused_until
+            seen.append((lane.phase, lane.paused, None if until is None else round(until - clock().now())))
+
+    assert (lane.phase, lane.slots) == (Phase.PROBING, 7)
+    looking = asyncio.create_task(look())
+    await run_house(house, 71)
+    await looking
+    assert seen == [
+        (Phase.PROBING, None, None),
+        (Phase.OPEN, None, None),
+        (Phase.PAUSED, "throttled", 26),
+        (Phase.PROBING, "throttled", None),
+    ]
 
 
 async def test_a_throttled_poll_goes_out_right_after_the_pause() -> None:

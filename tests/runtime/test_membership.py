@@ -526,3 +526,27 @@ async def test_who_is_alone_shares_with_nobody() -> None:
     SOLE.probed("search")
     SOLE.refused("search", Outcome.THROTTLED, 60)
     SOLE.answered("search")
+
+
+async def test_the_members_are_told_and_which_of_them_this_is(one: Replica, database: MemoryCluster) -> None:
+    """For people, by one question to the store."""
+    await one.go()
+    await database.join("two", 600.0)
+    told = await one.member.members()
+    assert [(each.name, each.partitions, each.is_here) for each in told] == [
+        ("one", PARTITIONS, True),
+        ("two", 0, False),
+    ]
+    assert one.way.calls["members"] == 1
+    assert await SOLE.members() == ()
+
+
+async def test_members_are_not_waited_for_for_long(one: Replica) -> None:
+    """A store that does not answer is trouble, told as such."""
+    await one.go()
+    one.way.wait["members"] = 1000.0
+    with pytest.raises(StoreError, match="does not answer"):
+        await one.member.members()
+    one.way.fail.add("members")
+    with pytest.raises(StoreError, match="cannot be reached"):
+        await one.member.members()

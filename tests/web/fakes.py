@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -16,16 +15,22 @@ from poller.config.settings import Settings
 from poller.config.watchlist import AddedReader, EntryReader
 from poller.config.wording import Mistake
 from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
-from poller.domain.events import Transition
+from poller.domain.events import EVERYTHING, Sought, Transition
+from poller.domain.observation import Outcome
+from poller.domain.place import Place
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, TransitionPage, WatchedTask
+from poller.protocols import Added, Member, News, TransitionPage, WatchedTask
 from poller.web.api import Api
 from poller.web.control import Control
+from poller.web.eventstream import EventStreams
+from poller.web.feed import Feed
 from poller.web.login import Login
 from poller.web.page import StatusPage
+from poller.web.pictures import Pictures
 from poller.web.selection import in_turns
 from poller.web.server import RenderMetrics, build_app
+from poller.web.shapes import StartedJson
 from tests.emit.fakes import NOW, FakeWatched, FakeWatching
 
 Client = TestClient[web.Request, web.Application]
@@ -37,20 +42,53 @@ def moved(task: str, number: int, target: State = State.SUCCEEDED) -> Transition
 
 @dataclass
 class FakeHistory:
-    """Cursors are how many were given out already."""
+    """Cursors are how many were given out already. ``hidden`` numbers are not committed yet."""
 
     kept: list[Transition] = field(default_factory=list)
     broken: bool = False
+    hidden: set[int] = field(default_factory=set)
+    asked: int = 0
 
     async def transitions(
-        self, name: str | None = None, limit: int = 100, cursor: str | None = None, ends: bool = False
+        self,
+        name: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        ends: bool = False,
+        sought: Sought = EVERYTHING,
     ) -> TransitionPage:
-        if self.broken:
-            raise StoreError("poller.db: disk I/O error; see that the disk is well")
+        self._check()
         found = [each for each in reversed(self.kept) if name in {None, each.task} and (each.terminal or not ends)]
+        found = [each for each in found if sought.matches(each)]
         start = int(cursor or 0)
         end = start + limit
         return TransitionPage(found[start:end], str(end) if end < len(found) else None)
+
+    async def latest(self) -> Place:
+        return self._seen(Place(), self._visible())
+
+    async def knows(self, place: Place) -> bool:
+        self._check()
+        return place.last <= len(self.kept)
+
+    async def news(self, place: Place, limit: int) -> News:
+        self.asked += 1
+        self._check()
+        found = [(number, each) for number, each in self._visible() if number not in place]
+        return News(found[:limit], self._seen(place, found[:limit]), len(found) <= limit)
+
+    def _visible(self) -> list[tuple[int, Transition]]:
+        self._check()
+        return [(number, each) for number, each in enumerate(self.kept, 1) if number not in self.hidden]
+
+    def _seen(self, place: Place, found: list[tuple[int, Transition]]) -> Place:
+        for number, each in found:
+            place = place.seen(number, each.transition_id)
+        return place
+
+    def _check(self) -> None:
+        if self.broken:
+            raise StoreError("poller.db: disk I/O error; see that the disk is well")
 
 
 @dataclass
@@ -64,6 +102,37 @@ class FakeCensus:
 
     async def find(self, name: str) -> FakeWatched | None:
         return self.watching.find(name)
+
+
+@dataclass
+class FakeReplicas:
+    """Those that are told."""
+
+    alive: list[Member] = field(default_factory=list)
+    broken: bool = False
+
+    @property
+    def count(self) -> int:
+        return max(1, len(self.alive))
+
+    async def members(self) -> Sequence[Member]:
+        if self.broken:
+            raise StoreError("the store does not answer")
+        return self.alive
+
+
+@dataclass
+class FakeCounts:
+    """Polls by provider."""
+
+    counted: dict[str, dict[Outcome, int]] = field(default_factory=dict)
+
+    def polls_of(self, provider: str) -> Mapping[Outcome, int]:
+        return self.counted.get(provider, {})
+
+    @property
+    def polls(self) -> int:
+        return sum(sum(each.values()) for each in self.counted.values())
 
 
 SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
@@ -145,12 +214,25 @@ def render_metrics(accept: str) -> tuple[str, Iterator[bytes]]:
     return "text/plain; version=0.0.4", iter((b"# for ", b"", f"{accept}\n".encode()))
 
 
+def started_job(already_running: bool = False) -> StartedJson:
+    return {
+        "task": "n",
+        "run": "7",
+        "already_running": already_running,
+        "watched_run": 1,
+        "request_id": None,
+        "message": "n: run 7 was started",
+    }
+
+
 @dataclass
 class World:
     """What the app is built from, and what it logged."""
 
     watching: FakeWatching = field(default_factory=FakeWatching)
     store: FakeHistory = field(default_factory=FakeHistory)
+    replicas: FakeReplicas = field(default_factory=FakeReplicas)
+    counts: FakeCounts = field(default_factory=FakeCounts)
     watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
@@ -158,9 +240,13 @@ class World:
     mistake: PollerError | None = None
     reloads: int = 0
     started: list[str] = field(default_factory=list)
-    start_answer: PollerError | Mapping[str, Any] = field(default_factory=lambda: {"already_running": False})
+    start_answer: PollerError | StartedJson = field(default_factory=started_job)
     login: Login | None = None
     prefix: str = "/"
+    streams: EventStreams = field(default_factory=EventStreams)
+
+    def __post_init__(self) -> None:
+        self.feed = Feed(self.store)
 
     def app(self) -> web.Application:
         logger: FilteringBoundLogger = structlog.wrap_logger(
@@ -168,11 +254,15 @@ class World:
         )
         control = Control(self.reload, lambda: self.token, self.start, self.watchlist)
         census = FakeCensus(self.watching)
-        page = StatusPage(census, self.watching, FakeClock())
-        api = Api(census, self.watching, self.store, self.prefix.rstrip("/"))
-        return build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
+        prefix = self.prefix.rstrip("/")
+        pictures = Pictures(census, self.watching, self.store, self.replicas, self.counts, FakeClock())
+        page = StatusPage(pictures, prefix)
+        api = Api(census, self.watching, self.store, self.feed, self.streams, prefix)
+        app = build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
+        app.on_shutdown.append(self.streams.close)
+        return app
 
-    async def start(self, name: str) -> Mapping[str, Any]:
+    async def start(self, name: str) -> StartedJson:
         self.started.append(name)
         if isinstance(self.start_answer, PollerError):
             raise self.start_answer

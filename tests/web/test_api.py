@@ -1,5 +1,6 @@
 """The API shows tasks and transitions, and says what is wrong with a request."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,12 @@ from yarl import URL
 from poller.domain.events import Transition
 from poller.domain.moments import rfc3339
 from poller.domain.observation import Failure, Outcome, Subtasks
+from poller.domain.place import Place
 from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact
 from poller.protocols import PollRecord
+from poller.web.eventstream import EventStreams
 from tests.emit.fakes import NOW, watched
 from tests.web.fakes import Client, World, moved
 
@@ -382,3 +385,77 @@ async def test_runs_are_the_ends_newest_first_and_page_after_page(world: World, 
     assert (await get(client, "/api/v1/tasks/a%2Fruns"))["name"] == "a/runs"
     assert await get(client, "/api/v1/tasks/quiet/runs") == {"runs": [], "next_cursor": None}
     await refused(client, "/api/v1/tasks/never/runs", 404)
+
+
+HOSTILE = "data: no\n\nevent: x\r\nid: y\r\r\0 \ud800 \udfff\ud83d \u2028\u2029\x85 </script> \x1b[2J"
+
+
+async def test_no_text_breaks_the_stream_of_events(world: World) -> None:
+    """Whatever a provider said: each event is one line of JSON that gives back what was said."""
+    for number in range(1, 4):
+        moved_on = replace(moved("a", number), message=HOSTILE, raw_status=HOSTILE, labels={HOSTILE: HOSTILE})
+        world.store.kept.append(moved_on)
+    async with world.client() as client:
+        async with client.get("/api/v1/events", headers={"Last-Event-ID": str(Place())}) as response:
+            assert (response.status, response.content_type) == (200, "text/event-stream")
+            assert (await response.content.readuntil(b"\n\n"), await response.content.readuntil(b"\n\n")) == (
+                b":\n\n",
+                f"id: {Place()}\n\n".encode(),
+            )
+            for number in range(1, 4):
+                event = (await response.content.readuntil(b"\n\n")).decode()
+                id_, name, data, *end = event.split("\n")
+                assert (id_[:4], name, end) == ("id: ", "event: transition", ["", ""])
+                told = json.loads(data.removeprefix("data: "))
+                assert (told["transition_id"], told["message"]) == (f"a-{number}", HOSTILE)
+                assert (told["raw_status"], told["labels"]) == (HOSTILE, {HOSTILE: HOSTILE})
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("task=a&task=c", ["a-1", "c-3"]),
+        ("state=failed", ["b-2"]),
+        ("provider=jobs&operation=job&label=team:ads", ["c-3"]),
+        ("provider=others", []),
+        ("state=", ["a-1", "b-2", "c-3"]),
+    ],
+)
+async def test_some_of_the_transitions_are_told(world: World, query: str, ids: list[str]) -> None:
+    """In the list, which knows times as well, and in the stream of events."""
+    world.store.kept += [moved("a", 1), moved("b", 2, State.FAILED), replace(moved("c", 3), labels={"team": "ads"})]
+    async with world.client() as client:
+        assert (await listed(client, f"/api/v1/transitions?{query}"))[::-1] == ids
+        path = f"/api/v1/events?{query}&last_event_id={Place()}"
+        async with client.get(path) as response:
+            events = [await response.content.readuntil(b"\n\n") for _ in range(2 + len(ids))]
+        told = [orjson.loads(event.split(b"data: ")[1])["transition_id"] for event in events[2:]]
+        assert told == ids
+
+
+async def test_transitions_of_a_time_are_told(world: World, client: Client) -> None:
+    """From the one moment on, until before the other; a plus may have become a blank."""
+    world.store.kept += [moved("a", number) for number in range(1, 5)]
+    since, until = rfc3339(NOW + 2), rfc3339(NOW + 4)
+    assert await listed(client, f"/api/v1/transitions?since={since}&until={until}") == ["a-3", "a-2"]
+    assert since is not None
+    with_zone = since.replace("Z", "+00:00")
+    assert await listed(client, f"/api/v1/transitions?since={with_zone}") == ["a-4", "a-3", "a-2"]
+
+
+@pytest.mark.parametrize("query", ["state=x", "label=x", "since=yesterday", "until=2026-13-01T00:00:00Z", "since=1"])
+async def test_what_means_nothing_is_refused_for_transitions_too(client: Client, query: str) -> None:
+    """And told which parameter it is."""
+    error = await refused(client, f"/api/v1/transitions?{query}", 400)
+    assert error["details"] == {"parameter": query.partition("=")[0]}
+
+
+async def test_a_stream_needs_a_store_to_begin_with(world: World, client: Client) -> None:
+    """503 while it cannot be read; and when there are too many streams."""
+    world.store.broken = True
+    await refused(client, "/api/v1/events", 503)
+    world.store.broken = False
+    world.streams = EventStreams(most=0)
+    async with world.client() as other:
+        error = await refused(other, "/api/v1/events", 503)
+        assert "0 event streams are open already" in error["message"]

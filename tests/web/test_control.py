@@ -16,6 +16,7 @@ from poller.domain.errors import (
     UnstartableError,
 )
 from poller.domain.observation import Observation, Outcome
+from poller.web.shapes import StartedJson
 from tests.web.fakes import World
 
 TOKEN = {"Authorization": "Bearer s3cret"}
@@ -68,7 +69,14 @@ async def test_what_is_wrong_is_told(mistake: PollerError, status: int) -> None:
 
 # --- starting ----------------------------------------------------------------------------------------------------
 
-TOLD = {"task": "a", "run": "2", "already_running": False, "watched_run": 2, "request_id": "r", "message": "m"}
+TOLD: StartedJson = {
+    "task": "a",
+    "run": "2",
+    "already_running": False,
+    "watched_run": 2,
+    "request_id": "r",
+    "message": "m",
+}
 REFUSED = Observation(Outcome.REJECTED, code="Forbidden.RAM", http_status=403, request_id="r3")
 
 

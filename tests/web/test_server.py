@@ -18,7 +18,18 @@ from poller.web.listening import SHUTDOWN_SECONDS, serve
 from tests.emit.fakes import watched
 from tests.web.fakes import Client, World
 
-PATHS = ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/tasks", "/api/v1/tasks/n", "/api/v1/transitions"]
+PATHS = [
+    "/",
+    "/connections",
+    "/tasks/n",
+    "/live.js",
+    "/metrics",
+    "/-/healthy",
+    "/-/ready",
+    "/api/v1/tasks",
+    "/api/v1/tasks/n",
+    "/api/v1/transitions",
+]
 
 
 async def test_metrics_come_in_the_format_asked_for(client: Client) -> None:
