@@ -13,7 +13,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Self
 
 MOST_GAPS = 32
@@ -72,6 +71,12 @@ class Place:
         gaps += [replace(gap, first=max(gap.first, low.last + 1)) for gap in above]
         return Place(high.last, high.mark, tuple(gaps))
 
+    def lacking(self, other: "Place") -> "Place":
+        """The place of who has seen nothing of what lies in the gaps of ``other``, up to its own last number."""
+        below = (replace(gap, last=min(gap.last, self.last - 1)) for gap in other.gaps)
+        more = [left for gap in below if gap.first <= gap.last for left in _without(gap, self.gaps)]
+        return replace(self, gaps=tuple(sorted((*self.gaps, *more), key=lambda gap: gap.first))) if more else self
+
     def noted(self, coming: int) -> "Place":
         """The same, with every gap settled at the latest when all transactions numbered below ``coming`` are over."""
         return replace(self, gaps=tuple(replace(g, until=coming) if g.until is None else g for g in self.gaps))
@@ -102,14 +107,27 @@ class Place:
 
     def _is_sound(self) -> bool:
         """Whether its numbers are such as stores give, its gaps in order and below its last."""
-        edges = [0, *(edge for gap in self.gaps for edge in (gap.first, gap.last + 1)), self.last]
-        named = bool(self.mark) == bool(self.last) and self.last <= _LARGEST
-        return named and all(low < high for low, high in pairwise(edges[:-1])) and edges[-2] <= self.last
+        before = [0, *(gap.last for gap in self.gaps)]
+        in_order = all(low < gap.first <= gap.last for low, gap in zip(before, self.gaps, strict=False))
+        return (
+            bool(self.mark) == bool(self.last) and in_order and (before[-1] < self.last <= _LARGEST or self == Place())
+        )
 
 
 def mark_of(transition_id: str) -> str:
     """A few characters that tell a transition from others."""
     return hashlib.blake2b(transition_id.encode(errors="replace"), digest_size=4).hexdigest()
+
+
+def _without(gap: Gap, others: Iterable[Gap]) -> Iterator[Gap]:
+    """What of ``gap`` lies in none of ``others``, which are in order."""
+    first = gap.first
+    for other in others:
+        if first < other.first <= gap.last:
+            yield replace(gap, first=first, last=other.first - 1)
+        first = max(first, other.last + 1) if other.first <= gap.last else first
+    if first <= gap.last:
+        yield replace(gap, first=first)
 
 
 def _common(some: Iterable[Gap], others: tuple[Gap, ...]) -> Iterator[Gap]:

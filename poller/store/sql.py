@@ -98,7 +98,7 @@ _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
 ROWS_A_PAGE = 20_000
 """Transitions looked at for one page of those that are sought."""
-_LATEST_NUMBERS = 10_000
+_LATEST_NUMBERS = 100_000
 """Transitions among which numbers may be missing that a transaction under way is to fill."""
 _LONGEST_TURNS = 60
 """Attempts, of some seconds each, at writing the watchlist while another replica writes it."""
@@ -256,10 +256,18 @@ class SqlStore:
         if not rows:
             return Place()
         last, mark = rows[0]["seq"], mark_of(rows[0]["transition_id"])
-        if self._database.under_way is None:
+        # After the newest was read: what was numbered before it and committed since is of the past as well.
+        if not await self._is_anybody_writing():
             return Place(last, mark)
         missing = await self._read(holes(max(last - _LATEST_NUMBERS, 0), last), _itself)
         return Place(last, mark, tuple(Gap(row["before"] + 1, row["seq"] - 1) for row in missing))
+
+    async def _is_anybody_writing(self) -> bool:
+        """Whether a transaction is under way that may have numbered something that is not seen."""
+        if self._database.under_way is None:
+            return False
+        (moment,) = await self._read(self._database.under_way, _itself)
+        return bool(moment["oldest"] < moment["coming"])
 
     async def knows(self, place: Place) -> bool:
         """Whether what was not seen from ``place`` is still there; see `History.knows`.

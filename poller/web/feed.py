@@ -119,7 +119,7 @@ class Feed:
                 news = await self._news(reader.place)
                 for event in reader.told(_entries(news), news.place):
                     yield event
-                if not news.whole:
+                if not news.whole or not self._shares(link, reader.place):
                     continue
                 while not self._is_far_ahead_of(link):
                     link = await asyncio.shield(link.following)
@@ -140,6 +140,13 @@ class Feed:
                 self._newest = _Link(place)
         return self._newest
 
+    def _shares(self, link: _Link, place: Place) -> bool:
+        """Whether who has read all up to ``link`` may go on from it: what may yet fill its gaps is looked for there."""
+        if link is not self._newest:
+            return False
+        link.place = link.place.lacking(place)
+        return True
+
     def _leave(self) -> None:
         self._readers -= 1
         if not self._readers:
@@ -157,11 +164,15 @@ class Feed:
         newest = self._newest
         if newest is None:
             return
+        place = newest.place
         try:
-            news = await self._history.news(newest.place, AT_A_TIME)
+            news = await self._history.news(place, AT_A_TIME)
         except StoreError:
             return
-        if newest is self._newest and (news.transitions or news.place != newest.place):
+        if newest.place is not place:
+            # Somebody has come since who lacks more.
+            self._committed.set()
+        elif newest is self._newest and (news.transitions or news.place != newest.place):
             self._newest = _Link(news.place, newest.count + len(news.transitions), _entries(news))
             newest.following.set_result(self._newest)
         if not news.whole:

@@ -58,6 +58,17 @@ def test_two_places_joined_have_seen_what_either_has(some: list[int], others: li
         assert joined == place_of(sorted({*some, *others}))
 
 
+@given(numbers, numbers)
+def test_who_goes_along_with_others_may_lack_what_they_have_seen(some: list[int], others: list[int]) -> None:
+    """What lies in the gaps of another place is not seen, up to the last number of one's own, which is."""
+    one, other = place_of(some), place_of(others)
+    lacking = one.lacking(other)
+    assert within(lacking) == {number for number in some if number in other or number >= min(one.last, other.last)}
+    assert lacking.last == one.last
+    assert Place.parse(str(lacking)) == Place(one.last, one.mark, lacking.gaps)
+    assert one.lacking(one) is one
+
+
 def test_a_gap_is_forgotten_when_nothing_can_fill_it_any_more() -> None:
     """When all transactions are over that there were when it was first looked at; parts of it stay as they are."""
     place = place_of([2, 9]).noted(100)

@@ -118,3 +118,24 @@ async def test_a_gap_is_kept_as_long_as_anybody_may_fill_it(store: SqlStore, pos
             await other.commit()
     seen, place = await follow(store, place)
     assert seen == ["other"]
+
+
+async def test_a_large_transaction_under_way_is_awaited_by_who_comes_new(
+    store: SqlStore, postgres_store_url: str
+) -> None:
+    """As one that commits what waited during an outage of the database; with nobody writing nothing is awaited."""
+    async with writing(postgres_store_url) as transaction:
+        connection = transaction._connection
+        await connection.execute(
+            WRITE.replace("VALUES ($1, 1, $1,", "SELECT $1 || n, 1, $1 || n,").replace(
+                "$2, 1, false)", "$2, 1, false FROM generate_series(1, 20000) AS n"
+            ),
+            "many",
+            T0,
+        )
+        await commit(store, "first")
+        place = await store.latest()
+        assert place.gaps
+        await transaction.commit()
+    assert len((await follow(store, place, 5_000))[0]) == 20_000
+    assert (await store.latest()).gaps == ()

@@ -134,6 +134,21 @@ async def test_what_commits_late_is_told_to_everybody_once() -> None:
             await reader.leave()
 
 
+async def test_who_lacks_more_than_the_others_is_told_it_all_the_same() -> None:
+    """A gap that only one reader knows of is looked at for it, and the others are told nothing twice."""
+    store = FakeHistory([moved("a", 1), moved("late", 2), moved("b", 3)], hidden={2})
+    async with working(store) as feed:
+        early = await reading(feed, str(Place()))
+        await asyncio.sleep(1)
+        feed._newest.place = Place().seen(1, "a-1").seen(2, "late-2").seen(3, "b-3")  # type: ignore[union-attr]
+        lacking = await reading(feed, early.events[2].id)
+        store.hidden.clear()
+        await asyncio.sleep(1)
+        assert (early.ids, lacking.ids) == (["a-1", "b-3", "late-2"], ["late-2"])
+        for reader in (early, lacking):
+            await reader.leave()
+
+
 @pytest.mark.parametrize("last_id", ["nonsense", "", str(Place(999, "00000000"))])
 async def test_who_comes_from_nowhere_is_told_that_something_may_be_lost(last_id: str) -> None:
     """By an event of its own, with an id to go on from; then what happens from now on."""
