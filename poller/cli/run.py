@@ -1,5 +1,6 @@
 """`poller run`: the daemon."""
 
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ def register(app: typer.Typer) -> None:
         """
         # Until there is a daemon that can stop in order, there is nothing to be put in order.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        # What is loaded stays; the daemon goes back to collecting when it is ready.
+        gc.disable()
         checked = load_config(config)
         logger = configure_logging(checked.settings.log.level, checked.settings.log.format)
         run_async(lambda: _run(checked, lambda: load_config(config), logger))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import count
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -25,7 +25,7 @@ from poller.providers.credentials.forms import Credentials
 from poller.providers.credentials.source import CredentialSource, NoCredentialsError
 from poller.providers.explain import explain_reply, explain_silence
 from poller.providers.redaction import redacted
-from poller.providers.request import Reply, Request, encode_segment
+from poller.providers.request import Reply, Request, encode_segment, is_unreserved
 from poller.providers.signing import Signer
 from poller.providers.spec import Json, Operation, Start, fill, fill_body, needed
 from poller.providers.transport import NotBroughtError, Transport
@@ -69,12 +69,20 @@ def family_of(operation: Operation, entry: Entry) -> str:
     if entry.family is not None:
         return entry.family
     changing = () if entry.follow else operation.run_params
-    staying = {*operation.required, *operation.optional}.difference(changing)
-    given = sorted((name, value) for name, value in entry.params.items() if name in staying)
-    what = f"{quote(entry.provider, safe='')}/{quote(entry.operation, safe='')}"
+    staying = _staying(operation.required, operation.optional, changing)
+    given = [f"{_quoted(name)}={_quoted(entry.params[name])}" for name in staying if name in entry.params]
+    what = f"{_quoted(entry.provider)}/{_quoted(entry.operation)}"
+    return f"{what}?{'&'.join(given)}" if given else what
+
+
+@lru_cache(maxsize=1_024)
+def _staying(required: tuple[str, ...], optional: tuple[str, ...], changing: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*required, *optional}.difference(changing)))
+
+
+def _quoted(text: str) -> str:
     # Not `encode_query`: half a surrogate pair, which cannot be sent, may still be watched in vain.
-    query = urlencode(given, quote_via=quote, errors="surrogatepass")
-    return f"{what}?{query}" if query else what
+    return text if is_unreserved(text) else quote(text, safe="", errors="surrogatepass")
 
 
 def _nonces() -> Callable[[], str]:

@@ -110,13 +110,18 @@ def encode_segment(value: str) -> str:
     `ValueError` for what cannot arrive as given: nothing, `.` and `..` (transports resolve them, RFC 3986 section
     5.2.4, after the path was signed) and control characters.
     """
-    if _UNRESERVED.issuperset(value) and value not in _DOTS:
+    if is_unreserved(value) and value not in _DOTS:
         return value
     if value in _DOTS:
         raise ValueError(f"{value!r} cannot be a path segment: give a value other than '', '.' and '..'")
     if holds_unsendable(value):
         raise ValueError(f"{value!r} cannot be a path segment: it holds a control character or half a surrogate pair")
     return quote(value, safe="~")
+
+
+def is_unreserved(text: str) -> bool:
+    """Whether ``text`` is the same percent-encoded (RFC 3986, section 2.3): most names and ids are."""
+    return _UNRESERVED.issuperset(text)
 
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
