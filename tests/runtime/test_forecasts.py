@@ -121,3 +121,13 @@ async def test_a_task_that_takes_the_place_of_another_is_foreseen_by_its_runs() 
     old, new = {"old": trainings("old")}, {"new": trainings("new")}
     house.scheduler.apply(new, diff(old, new), {}, clock().now())
     assert watched(house, "new").late_age is not None
+
+
+async def test_the_name_of_a_family_is_there_once() -> None:
+    """Thousands of tasks may be of one; whoever joins later, and when all but one have left, too."""
+    house = build_house({"one": ScriptedProvider(always(RUNNING))}, [entry(name) for name in "abc"])
+    assert len({id(watched(house, name).family) for name in "abc"}) == 1
+    entries = {name: entry(name) for name in "cd"}
+    changes = diff({name: entry(name) for name in "abc"}, entries)
+    house.scheduler.apply(entries, changes, {}, clock().now())
+    assert watched(house, "d").family is watched(house, "c").family
