@@ -396,6 +396,7 @@ def _settle_memory() -> None:
 
     With 100,000 tasks that is a third of a second, in which nothing is polled, for every few thousand polls.
     """
+    gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     gc.enable()

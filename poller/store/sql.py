@@ -410,7 +410,9 @@ class SqlStore:
         if changes and pulses and self._database.is_shared:
             await lock_rows(connection, {each.task.entry.name for each in changes} | {each.name for each in pulses})
         new = (transition_values(change.transition) for change in changes if change.transition)
-        rows = sorted((task_values(change.task, at) for change in changes), key=itemgetter("name"))
+        by_name = sorted((change.task for change in changes), key=lambda task: task.entry.name)
+        # Made as they are written: there may be tens of thousands, and other coroutines have their turn in between.
+        rows = (task_values(task, at) for task in by_name)
         await execute_rows(connection, self._inserts.save_change, rows)
         await execute_rows(connection, self._inserts.add_transition, new)
         await execute_rows(connection, self._inserts.add_run, map(run_values, runs))
