@@ -31,10 +31,10 @@ class Clock(Protocol):
 class Provider(Protocol):
     """One connection to a provider's API."""
 
-    async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
+    async def poll(self, entry: Entry, said: int | None = None) -> Observation:
         """One attempt at asking for the task's status. Never raises on account of the provider or the network.
 
-        ``before`` is what an earlier poll brought: it is given back itself when the answer says the same again.
+        ``said`` is that of the last answer: one that says the same again is `UNCHANGED`.
         """
         ...
 

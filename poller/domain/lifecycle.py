@@ -164,6 +164,8 @@ def _conclude(task: Task, contact: Contact, seen: Observation, now: float) -> St
 
 
 def _read(before: Status, seen: Observation, now: float) -> Status:
+    if seen.unchanged:
+        return before
     state = seen.state
     if state is None:
         raise ValueError("an answered observation carries a state")

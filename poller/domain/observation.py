@@ -60,12 +60,12 @@ class Failure:
 class Observation:
     """What one attempt brought. Times are epoch seconds, progress 0 to 100, ``retry_after`` seconds to wait as asked.
 
-    ``state`` is set exactly when ``outcome`` is answered. ``run_id`` is whatever the provider changes from one run to
-    the next. ``rule`` tells which rule of the spec decided, ``saw`` what that saw in the answer, ``code`` the
-    provider's error code. ``again``: it is worth asking once more at once. ``credentials_version`` is that of the
-    credentials that were refused. ``runs``, newest first, is what a list of runs brought. ``said`` stands for what the
-    answer said, its request id left out: another one that says the same need not be read. ``explain`` tells all of it;
-    it never raises, and holds on to the whole answer.
+    ``state`` is set exactly when ``outcome`` is answered, but for `UNCHANGED`. ``run_id`` is whatever the provider
+    changes from one run to the next. ``rule`` tells which rule of the spec decided, ``saw`` what that saw in it,
+    ``code`` the provider's error code. ``again``: it is worth asking once more at once. ``credentials_version`` is that
+    of the credentials that were refused. ``runs``, newest first, is what a list of runs brought. ``said`` stands for
+    what the answer said, its request id left out: another one that says the same need not be read, it is
+    ``unchanged``. ``explain`` tells all of it; it never raises, and holds on to the whole answer.
     """
 
     outcome: Outcome
@@ -88,4 +88,9 @@ class Observation:
     credentials_version: int = 0
     runs: tuple[Run, ...] = ()
     said: int | None = field(default=None, compare=False, repr=False)
+    unchanged: bool = False
     explain: Callable[[], Explanation] | None = field(default=None, compare=False, repr=False)
+
+
+UNCHANGED = Observation(Outcome.ANSWERED, unchanged=True)
+"""An answer that says what the last one did: all that it tells is known."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from poller.domain.explanation import Explanation
-from poller.domain.observation import Observation, Outcome
+from poller.domain.observation import UNCHANGED, Observation, Outcome
 from poller.domain.starting import Job
 from poller.domain.task import Entry
 from poller.protocols import Clock
@@ -139,23 +139,23 @@ class HttpProvider:
         """
         await self._credentials.renew(refused)
 
-    async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
+    async def poll(self, entry: Entry, said: int | None = None) -> Observation:
         """One attempt at asking for the status of ``entry``'s task.
 
-        An answer that says what ``before`` was read from, but for its request id, is not read again: that is given
-        back. Never raises on account of the provider or the network.
+        ``said`` is that of the last answer: one that says the same again, but for its request id, is not read, but
+        `UNCHANGED`. Never raises on account of the provider or the network.
         """
         operation = self._operations[entry.operation]
-        return await self._ask(operation, entry, partial(self._read, operation, before), before)
+        return await self._ask(operation, entry, partial(self._read, operation, said))
 
     def _read(
-        self, operation: Operation, before: Observation | None, reply: Reply, now: float, explain: Explain
+        self, operation: Operation, before: int | None, reply: Reply, now: float, explain: Explain
     ) -> Observation:
         said = saying(operation, reply)
         # Other credentials may have to be taken out of the same words.
         said = None if said is None else hash((said, self._credentials.version))
-        if before is not None and said is not None and before.said == said:
-            return before
+        if said is not None and said == before:
+            return UNCHANGED
         return classify(operation, reply, now, explain, said)
 
     def family(self, entry: Entry) -> str:
@@ -191,13 +191,11 @@ class HttpProvider:
             raise ValueError(f"operation {entry.operation} has no start section")
         return start
 
-    async def _ask(
-        self, operation: Operation, entry: Entry, read: Read, before: Observation | None = None
-    ) -> Observation:
+    async def _ask(self, operation: Operation, entry: Entry, read: Read) -> Observation:
         await self._credentials.renew()
-        seen = await self._attempt(operation, entry, read, before)
+        seen = await self._attempt(operation, entry, read)
         if self._repeats and seen.again and await self._may_repeat(seen):
-            seen = await self._attempt(operation, entry, read, before)
+            seen = await self._attempt(operation, entry, read)
         return seen
 
     async def _may_repeat(self, seen: Observation) -> bool:
@@ -207,9 +205,7 @@ class HttpProvider:
         await self._credentials.renew(seen.credentials_version)
         return self._credentials.version != seen.credentials_version
 
-    async def _attempt(
-        self, operation: Operation, entry: Entry, read: Read, before: Observation | None = None
-    ) -> Observation:
+    async def _attempt(self, operation: Operation, entry: Entry, read: Read) -> Observation:
         version = self._credentials.version
         try:
             credentials = self._credentials.current()
@@ -220,10 +216,11 @@ class HttpProvider:
         seen = await self._send(operation, entry.params, credentials, read)
         if seen.outcome is Outcome.UNAUTHORIZED:
             seen = replace(seen, credentials_version=version)
+        if seen.unchanged:
+            return seen
         if self._credentials.version != version:
             seen = replace(seen, said=None)  # Next time other secrets may have to be taken out of it.
-        # What is given back has had everything taken out of it already.
-        return seen if seen is before else redacted(seen, credentials)
+        return redacted(seen, credentials)
 
     async def _send(
         self, operation: Operation, params: Mapping[str, str], credentials: Credentials, read: Read

@@ -414,7 +414,7 @@ class Lane:
         sent, due = self._clock.monotonic(), watch.due
         entry = watch.task.entry
         try:
-            seen = await self._guarded(self._connection.poll(entry, watch.seen), entry.name)
+            seen = await self._guarded(self._connection.poll(entry, watch.said), entry.name)
         finally:
             watch.polling = False
             self._return()

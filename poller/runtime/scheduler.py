@@ -158,13 +158,13 @@ class Scheduler:
         self._ticked.add(watch)
         now = self._clock.now()
         self._conclude(watch, advance(watch.task, seen, now, watch.late_age), seen)
-        is_news = seen is not watch.seen
+        is_news = not seen.unchanged
         if is_news:
             self._polls.note(watch, seen, now)
         self._plan(watch, seen, now)
         if is_news:
             self._failing.observed(watch, seen)
-            watch.seen = _kept(seen, watch.task)
+            watch.said = seen.said
 
     async def refresh(self, watch: Watch) -> None:
         """Asks for the task's status beside its schedule, which stays, and concludes what comes of it."""
@@ -175,6 +175,7 @@ class Scheduler:
         self._observer.polled(entry, seen, self._clock.monotonic() - began, 0.0)
         self._ticked.add(watch)
         self._conclude(watch, advance(watch.task, seen, self._clock.now(), watch.late_age), seen)
+        watch.said = None  # What polls are compared with from now on is yet to be read.
         self._leave_if_over(watch)
 
     def poll_now(self, watch: Watch) -> None:
@@ -249,7 +250,7 @@ class Scheduler:
             self._running.start_soon(lane.run)
 
     def _move(self, watch: Watch, lane: Lane) -> None:
-        watch.lane, watch.seen = lane, None  # The new one may read answers by other rules.
+        watch.lane, watch.said = lane, None  # The new one may read answers by other rules.
         self._forecasts.rejoin(watch, self._clock.now())
         if watch.due is not None and not watch.polling:
             lane.plan(watch, watch.due, watch.slack)
@@ -306,6 +307,8 @@ class Scheduler:
         finished = None
         if seen is not None:
             finished = self._forecasts.observed(watch, before, step, seen, self._clock.now())
+        elif step.changed:
+            watch.said = None  # The same answer may mean something else from now on.
         if step.changed:
             self._committer.submit(step, finished)
 
@@ -359,11 +362,3 @@ class Scheduler:
         while True:
             await anyio.sleep(FLUSH_EVERY)
             self.flush()
-
-
-def _kept(seen: Observation, task: Task) -> Observation | None:
-    """An answer to be compared with the next one; None for what cannot be. As little as possible is kept for it."""
-    if seen.said is None:
-        return None
-    run_id = task.status.run_id if seen.run_id == task.status.run_id else seen.run_id
-    return replace(seen, explain=None, request_id=None, run_id=run_id)

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from poller.domain.lifecycle import run_began
-from poller.domain.observation import Observation
 from poller.domain.progress import Mark
 from poller.domain.prospect import ExpectedEnd, Prospect, expected_end
 from poller.domain.shares import partition_of
@@ -20,16 +19,16 @@ class Watch:
     ``due`` is when its next poll is planned, on the loop's clock, None while none is; ``next_poll_at`` is the same in
     epoch seconds. When not all can go that are due, it may wait ``slack`` seconds longer, and goes ahead of all when
     its ``turn`` has come. ``ticket`` tells its valid place in the queue from those it left. A watch that is ``gone``
-    was taken off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``seen`` is what
-    its last poll brought, if that was an answer, ``told`` stands for what people would say it told, 0 before the first
-    one. ``family`` is what its runs are runs of, ``marks`` are those of the progress of its run, ``prospect`` is when
-    that will probably end, and from ``late_age`` on, in seconds, it is late. ``partition`` is the one that it belongs
-    to.
+    was taken off the watchlist. ``lapse`` tells its valid place among those waiting for time to pass. ``said`` stands
+    for what its last answer said, None where that must be read again, and ``told`` for what people would say that its
+    last poll told, 0 before the first one. ``family`` is what its runs are runs of, ``marks`` are those of the progress
+    of its run, ``prospect`` is when that will probably end, and from ``late_age`` on, in seconds, it is late.
+    ``partition`` is the one that it belongs to.
     """
 
     __slots__ = (
         *("due", "family", "gone", "lane", "lapse", "late_age", "marks", "next_poll_at", "partition", "polling"),
-        *("prospect", "seen", "slack", "task", "ticket", "told", "turn"),
+        *("prospect", "said", "slack", "task", "ticket", "told", "turn"),
     )
 
     def __init__(self, task: Task, lane: "Lane") -> None:
@@ -43,7 +42,7 @@ class Watch:
         self.ticket = 0
         self.lapse = 0
         self.told = 0
-        self.seen: Observation | None = None
+        self.said: int | None = None
         self.family = ""
         self.marks: tuple[Mark, ...] = ()
         self.prospect: Prospect | None = None

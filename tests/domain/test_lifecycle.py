@@ -9,7 +9,7 @@ import pytest
 
 from poller.domain.events import Transition
 from poller.domain.lifecycle import MOVES, Step, advance, begin, lapse, resume
-from poller.domain.observation import Failure, Observation, Outcome, Subtasks
+from poller.domain.observation import UNCHANGED, Failure, Observation, Outcome, Subtasks
 from poller.domain.state import State
 from poller.domain.task import Contact, Status, Task
 from tests.domain.lives import (
@@ -664,3 +664,14 @@ def test_the_policy_decides_when_missing_is_concluded() -> None:
     """One poll is enough where one is configured."""
     hasty = replace(CALM, missing_polls=1, missing_time=0.0)
     assert advance(task_in(State.RUNNING, policy=hasty), MISS, NOW).task.status.state is State.MISSING
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("told", ANSWERABLE)
+@pytest.mark.parametrize("state", State)
+def test_an_answer_that_says_the_same_again_may_as_well_not_be_read(state: State, told: State, follow: bool) -> None:
+    """Whatever the first one made of the task, reading it once more makes the same of it as knowing that it is."""
+    seen = answer(told, progress=30.0, message="m", started_at=T0 - 50.0, run_id="r-1")
+    task = advance(task_in(state, follow=follow), seen, NOW).task
+    for now in (NOW + 1.0, NOW + 10 * 86_400.0):
+        assert advance(task, UNCHANGED, now) == advance(task, seen, now)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from poller.domain.observation import Observation, Outcome
+from poller.domain.observation import UNCHANGED, Observation, Outcome
 from poller.domain.state import State
 from poller.domain.task import Entry
 from poller.providers.catalog import builtin_kinds, inline_kind
@@ -841,15 +841,15 @@ async def test_a_probe_is_one_request(rig: Rig) -> None:
 class TestUnchanged:
     """An answer that says the same again is not read again."""
 
-    async def test_is_given_back(self, rig: Rig) -> None:
-        """The very observation; another answer is read, and says so."""
+    async def test_is_what_says_the_same(self, rig: Rig) -> None:
+        """Another answer is read, and says so."""
         wire = await rig.wire(telling(), telling(), telling(message="news"))
         provider = rig.connect(wire.url)
         first = await provider.poll(entry(JOBS, "job"))
-        second = await provider.poll(entry(JOBS, "job"), first)
-        third = await provider.poll(entry(JOBS, "job"), second)
-        assert second is first
-        assert (third is first, third.message) == (False, "news")
+        assert first.state is State.SUCCEEDED
+        assert await provider.poll(entry(JOBS, "job"), first.said) is UNCHANGED
+        third = await provider.poll(entry(JOBS, "job"), first.said)
+        assert (third.unchanged, third.message) == (False, "news")
 
     async def test_is_read_again_with_other_credentials(self, rig: Rig) -> None:
         """What they are must be taken out of the same words, too."""
@@ -857,9 +857,9 @@ class TestUnchanged:
         source = Given(Bearer("old-token"))
         provider = rig.connect(wire.url, source=source)
         first = await provider.poll(entry(JOBS, "job"))
-        assert (await provider.poll(entry(JOBS, "job"), first)).message == "new-token is here"
+        assert first.message == "new-token is here"
         source.credentials, source.version = Bearer("new-token"), 2
-        assert (await provider.poll(entry(JOBS, "job"), first)).message == "*** is here"
+        assert (await provider.poll(entry(JOBS, "job"), first.said)).message == "*** is here"
 
     async def test_is_not_what_was_read_while_they_changed(self, rig: Rig) -> None:
         """Of which nobody knows whose secrets were taken out."""
@@ -873,4 +873,4 @@ class TestUnchanged:
         provider = rig.connect(wire.url, source=source)
         first = await provider.poll(entry(JOBS, "job"))
         assert first.said is None
-        assert (await provider.poll(entry(JOBS, "job"), first)).message == "*** is here"
+        assert (await provider.poll(entry(JOBS, "job"), first.said)).message == "*** is here"

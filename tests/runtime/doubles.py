@@ -78,8 +78,8 @@ class ScriptedProvider:
     starts: list[Answer] = field(default_factory=list)
     asked: list[tuple[float, str]] = field(default_factory=list)
 
-    async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
-        del before
+    async def poll(self, entry: Entry, said: int | None = None) -> Observation:
+        del said
         self.polls.append((asyncio.get_running_loop().time(), entry.name))
         self.counts[entry.name] += 1
         await self.renew_credentials()

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from poller.domain.errors import StoreError
-from poller.domain.explanation import Explanation
-from poller.domain.observation import Observation, Outcome
+from poller.domain.observation import UNCHANGED, Observation, Outcome
 from poller.domain.state import Flag, State
 from poller.domain.task import Contact, Entry, Status
 from poller.protocols import Saved
@@ -258,27 +257,38 @@ async def test_what_has_ended_delays_nobody_after_a_restart() -> None:
     assert provider.times()[0] <= 2
 
 
-async def test_a_connection_is_told_the_last_answer() -> None:
-    """Without what would hold on to all of it; after a poll without an answer, and over a new connection, nothing."""
-    told: list[str | None] = []
+async def test_a_connection_is_told_what_the_last_answer_said() -> None:
+    """After a poll without an answer, over a new connection, and when time has changed the task: nothing."""
+    told: list[int | None] = []
 
     class Attentive(ScriptedProvider):
-        async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
-            assert before is None or before.explain is None
-            told.append(before.message if before else None)
-            return await super().poll(entry, before)
+        async def poll(self, entry: Entry, said: int | None = None) -> Observation:
+            told.append(said)
+            return await super().poll(entry, said)
 
-    explained = replace(RUNNING, said=1, explain=lambda: Explanation(0.0, ()))
     answers = {2: UNREACHABLE}
-    first, second = (
-        Attentive(lambda _, count: answers.get(count, replace(explained, message=f"{count}"))) for _ in range(2)
-    )
-    watched = entry("t", initial=10.0, max=10.0)
-    house = build_house({"one": first}, [watched])
-    polling = asyncio.create_task(run_house(house, 65))
+    first, second = (Attentive(lambda _, count: answers.get(count, replace(RUNNING, said=count))) for _ in range(2))
+    house = build_house({"one": first}, [entry("t", initial=10.0, max=10.0)])
+    polling = asyncio.create_task(run_house(house, 125))
     await asyncio.sleep(45)
-    lane = build_lane("one", second, house.scheduler)
-    house.scheduler.use([lane])
+    house.scheduler.use([build_lane("one", second, house.scheduler)])
+    await asyncio.sleep(50)
+    (watch,) = house.scheduler.tasks()
+    house.scheduler.await_run(watch)
+    assert watch.said is None
     await polling
-    assert told[:4] == [None, "1", None, "3"]
-    assert told[len(first.polls) :][:2] == [None, "1"]
+    assert told[:4] == [None, 1, None, 3]
+    assert told[len(first.polls) :][:4] == [None, 1, None, 3]
+
+
+async def test_an_unchanged_answer_is_an_answer() -> None:
+    """It changes nothing that is known, and is counted; the task is not unreachable."""
+    script = [replace(RUNNING, progress=30.0, said=1), UNREACHABLE, UNCHANGED, UNCHANGED]
+    provider = ScriptedProvider(lambda _, count: script[min(count, 4) - 1])
+    house = build_house({"one": provider}, [entry("t", initial=10.0, max=10.0, unreachable_after=30.0)])
+    await run_house(house, 200)
+    (watch,) = house.scheduler.tasks()
+    status, contact = watch.task.status, watch.task.contact
+    assert (status.state, status.progress, status.unreachable) == (State.RUNNING, 30.0, False)
+    assert (contact.consecutive_failures, contact.polls) == (0, len(provider.polls))
+    assert len(house.listener.transitions) == 1

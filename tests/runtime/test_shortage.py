@@ -151,12 +151,12 @@ async def test_no_task_is_polled_twice_at_once() -> None:
     under_way: list[str] = []
 
     class Strict(ScriptedProvider):
-        async def poll(self, entry: Entry, before: Observation | None = None) -> Observation:
+        async def poll(self, entry: Entry, said: int | None = None) -> Observation:
             name = entry.name
             assert name not in under_way
             under_way.append(name)
             try:
-                return await super().poll(entry, before)
+                return await super().poll(entry, said)
             finally:
                 under_way.remove(name)
 
