@@ -22,8 +22,8 @@ FLAT_OUT_SECONDS = 2.0
 """Length of the one window without a pace, at most."""
 LONGEST_INTERVAL = 30.0
 """Seconds between two polls of a task, at most: so long the daemon polls before it is measured."""
-HEADROOM = 1.25
-"""The rate that is allowed, in paces: the first polls are spread over nearly the whole interval."""
+HEADROOM = 2.0
+"""The rate that is allowed, in paces: over half an interval the first polls are spread, and the second ones more."""
 
 
 @dataclass(frozen=True, slots=True)

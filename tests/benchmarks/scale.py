@@ -134,7 +134,7 @@ def _start(options: argparse.Namespace, served: Server, folder: Path) -> _Start:
             served.until_asked(options.every, polling.process)
             second = time.monotonic() - began
             # Until each has been polled once, every poll changes something.
-            time.sleep(options.every + 5)
+            time.sleep(1.2 * options.every + 1)
             window = served.window(polling.process, options.seconds)
             memory = polling.process.memory_bytes()
             reload, lag = _reload(polling, own, options.tasks)

@@ -43,7 +43,7 @@ def test_polls_tells_figures_of_daemon_bare_loop_and_server() -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["benchmark"] == "polls"
-    assert report["load"] == {"tasks": 20, "pace": 200, "runs": 1, "seconds": 0.5, "warm_up": 0.1}
+    assert report["load"] == {"tasks": 20, "pace": 200, "runs": 1, "seconds": 0.5, "warm_up": 0.1, "changes": 0}
     for client in ("daemon", "bare", "flat_out"):
         assert set(report[client]) == {"requests_per_second", "cpu_us_per_request"}
         assert report[client]["requests_per_second"] > 0
@@ -51,6 +51,45 @@ def test_polls_tells_figures_of_daemon_bare_loop_and_server() -> None:
     assert report["server"]["used"] >= 0
     # In so short a window the bare loop may have used less than a tick.
     assert report["ratio"] is None or report["ratio"] >= 0
+
+
+@pytest.mark.e2e
+def test_throughput_tells_costs_rates_and_lag() -> None:
+    """Of polls without and with changes; what both clients can do flat out; the lag at half of that."""
+    tiny = ("throughput", "--tasks", "20", "--pace", "200", "--runs", "1", "--seconds", "0.5", "--json")
+    done = subprocess.run(command(*tiny), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["unchanged"]["load"]["changes"], report["changing"]["load"]["changes"]) == (0, 20)
+    assert report["daemon_per_second"] > 0
+    assert report["share"] == report["daemon_per_second"] / report["bare_per_second"]
+    assert report["pace"] == report["daemon_per_second"] / 2
+    assert report["lag_p99_seconds"] > 0
+
+
+@pytest.mark.e2e
+def test_scrape_tells_of_pages_that_show_every_task() -> None:
+    """Their size, how long they take, and how long the loop was held."""
+    tiny = ("scrape", "--tasks", "50", "--pace", "100", "--runs", "2", "--json")
+    done = subprocess.run(command(*tiny), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["tasks"], report["scrapes"]) == (50, 2)
+    assert report["page_bytes"] > 50 * 500
+    assert min(report[key] for key in ("first_seconds", "seconds", "gzip_seconds", "held_seconds")) > 0
+
+
+@pytest.mark.e2e
+def test_scale_tells_of_memory_starts_reload_and_cost() -> None:
+    """With as few tasks as it takes."""
+    tiny = ("scale", "--tasks", "1000", "--runs", "1", "--seconds", "0.5", "--every", "2", "--json")
+    done = subprocess.run(command(*tiny), cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["tasks"] == 1000
+    for key in ("start_seconds", "restart_seconds", "reload_seconds", "cpu_us_many", "cpu_us_few", "idle_share"):
+        assert report[key] > 0
+    assert report["ratio"] == report["cpu_us_many"] / report["cpu_us_few"]
 
 
 @pytest.mark.e2e
@@ -96,7 +135,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
     """Polled too seldom, tasks would come in waves: the message says what is allowed."""
     done = subprocess.run(command("polls", "--pace", "1"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "2000 tasks need a pace of 1000 at least" in done.stderr
+    assert "2000 tasks need a pace of 67 at least" in done.stderr
 
 
 WORKLOAD = {
