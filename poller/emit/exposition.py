@@ -16,7 +16,7 @@ from poller.protocols import ConnectionView, WatchedTask, Watching
 
 _Item = TypeVar("_Item")
 
-TASKS_PER_PIECE = 1_000
+TASKS_PER_PIECE = 500
 """So few that making a piece keeps the event loop for a few milliseconds at most, even when no labels are known yet."""
 
 
