@@ -3,7 +3,7 @@
 PollerError                 what the user is told, exit status 1
 ├── ConfigError             mistakes in config, specs or watchlist, all of them at once; exit status 2
 ├── NoSuchTaskError         nothing of that name is watched
-├── NoSuchSinkError         no sink of that name is known
+├── NoSuchSinkError         no sink of that name is in the config
 ├── WatchlistError          a change of the watchlist is refused, and nothing of it was done
 ├── NoDaemonError           a command got no answer from a running daemon; later it may
 ├── StartError              a job was not started, or nobody knows whether it was
@@ -55,10 +55,10 @@ class NoSuchTaskError(PollerError):
 
 
 class NoSuchSinkError(PollerError):
-    """No sink of this name is known."""
+    """No sink of this name is in the config."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no sink {name!r} is known")
+        super().__init__(f"no sink {name!r} is in the config")
         self.name = name
 
 

@@ -47,7 +47,7 @@ class Control:
         self._tasks = f"{prefix}{TASKS}/"
         return [
             web.post("/-/reload", self.reload),
-            web.post(f"{TASKS}/{{name:.+}}{_START}", self._guarded(self.start)),
+            web.post(f"{TASKS}/{{name:.+}}{_START}", self.guarded(self.start)),
             *self._changes(),
         ]
 
@@ -56,12 +56,12 @@ class Control:
             return []
         changes = _Changes(self._watchlist, self._tasks)
         return [
-            web.post(TASKS, self._guarded(changes.add)),
-            web.delete(f"{TASKS}/{{name:.+}}", self._guarded(changes.remove)),
-            web.post(f"{TASKS}/{{name:.+}}{_REARM}", self._guarded(changes.rearm)),
+            web.post(TASKS, self.guarded(changes.add)),
+            web.delete(f"{TASKS}/{{name:.+}}", self.guarded(changes.remove)),
+            web.post(f"{TASKS}/{{name:.+}}{_REARM}", self.guarded(changes.rearm)),
         ]
 
-    def _guarded(self, change: Handler) -> Handler:
+    def guarded(self, change: Handler) -> Handler:
         """Answers only whoever has the token; the body of others is not even read."""
 
         async def handler(request: web.Request) -> web.StreamResponse:
