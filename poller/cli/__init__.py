@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poller.cli import demo, export, inspect, kinds, migrate, run, simulate, start, wait, watch
+from poller.cli import demo, export, inspect, kinds, migrate, run, simulate, sinks, start, wait, watch
 from poller.domain.errors import ConfigError, PollerError
 
 
@@ -30,6 +30,7 @@ for register in (
     start.register,
     wait.register,
     watch.register,
+    sinks.register,
     export.register,
     migrate.register,
     simulate.register,

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
 from poller.domain.delivery import Answer, Condition, Delivery, Filter, Receipt, receipt
+from poller.domain.durations import format_duration
 from poller.domain.errors import NoSuchSinkError, StoreError
 from poller.domain.events import Transition
 from poller.domain.shares import partition_of
@@ -165,7 +166,7 @@ class Courier:
         since, now = self._condition.down_since, self._clock.now()
         if since is None or now - since < self._patience:
             return
-        error = f"it takes nothing since {self._patience:g} s"
+        error = f"given up: nothing was taken for {format_duration(self._patience)}"
         buried = await self._outbox.give_up(self.name, now - self._patience, now, error, self._tenure.epochs)
         if buried:
             self._counts["dead"] += buried
