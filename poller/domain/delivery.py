@@ -125,6 +125,7 @@ class Condition:
         self._streak: set[str] = set()
         self._began = 0.0
         self._attempts = 0
+        self._failed_at = float("-inf")
 
     def note(self, told: Receipt, whole: bool, draw: float) -> None:
         """Heeds a receipt; ``whole``: it concerns the sink and not this event. ``draw`` is from 0 to 1."""
@@ -154,9 +155,11 @@ class Condition:
             self._streak.add(task)
         if len(self._streak) >= DOWN_AFTER:
             self.down_since = self._began
-            pause = _scattered(backoff(FIRST_DELAY, LONGEST_PAUSE, GROWTH, self._attempts), draw)
+            # Of one attempt that fails for many events, the first one counts.
+            self._attempts += at > self._failed_at
+            pause = _scattered(backoff(FIRST_DELAY, LONGEST_PAUSE, GROWTH, self._attempts - 1), draw)
             self.paused_until = max(self.paused_until, at + pause)
-            self._attempts += 1
+        self._failed_at = at
 
 
 def _scattered(delay: float, draw: float) -> float:

@@ -8,6 +8,7 @@ comes again.
 import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -54,7 +55,8 @@ def append(path: Path, lines: bytes) -> None:
             _write(opened, lines)
             os.fsync(opened)
         except OSError:
-            os.ftruncate(opened, size)
+            with suppress(OSError):
+                os.ftruncate(opened, size)
             raise
     finally:
         os.close(opened)

@@ -36,6 +36,8 @@ DOUBT = 0.5
 MOST_TOLD = 10
 """Ways of failing, and dead letters, that are told one by one until a sink recovers."""
 _RETRY_FIRST, _RETRY_LONGEST = 1.0, 10.0
+_SHORTEST = 0.01
+"""Seconds: a moment that is all but here, or past, is waited for so long; clocks do not tell less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Courier:
         """Delivers until cancelled; `settle` writes what is known then."""
         async with anyio.create_task_group() as group:
             while True:
-                await self._wakeup.sleep(await self._step(group))
+                await self._wakeup.sleep(max(_SHORTEST, await self._step(group)))
 
     async def settle(self) -> None:
         """Writes what became of events. StoreError."""
@@ -99,9 +101,10 @@ class Courier:
             raise
         if settled:
             self._look_at = float("-inf")
+            self._store_answers()
 
     async def _step(self, group: TaskGroup) -> float:
-        """Does what is to be done now; for how many seconds there is nothing to do, unless something happens."""
+        """Does what is to be done now; for how many seconds there is nothing more, if nothing happens."""
         if not self._tenure.is_certain():
             self._drop_page()
             return DOUBT
@@ -111,16 +114,14 @@ class Courier:
             self._trouble.begin(self.trouble, error)
             self._retry = min(self._retry * 2, _RETRY_LONGEST)
             return self._retry
-        self._trouble.end(self.trouble)
-        self._retry = _RETRY_FIRST
         now = self._clock.monotonic()
         pause = self._condition.paused_until - self._clock.now()
         if pause > 0:
-            return max(0.0, min(pause, self._settle_at - now))
+            return min(pause, self._settle_at - now)
         most = 1 if self._condition.down_since is not None else self._sink.parallel
         while self._queue and self._attempts < most:
             self._send(group, [self._queue.popleft() for _ in range(min(len(self._queue), self._sink.batch))])
-        return max(0.0, (self._settle_at if self._queue else min(self._look_at, self._settle_at)) - now)
+        return (self._settle_at if self._queue else min(self._look_at, self._settle_at)) - now
 
     def _drop_page(self) -> None:
         """Whatever was fetched is fetched again when it is to be sent."""
@@ -158,8 +159,13 @@ class Courier:
             self._condition.forget(lambda task: not self._is_held(task))
         limit = PAGE + len(self._under_way) + len(self._receipts)
         page = await self._outbox.due(self.name, self._clock.now(), limit, fetched)
+        self._store_answers()
         tried = self._under_way | {each.delivery.seq for each in self._receipts}
         self._queue.extend(each for each in page if each.seq not in tried)
+
+    def _store_answers(self) -> None:
+        self._trouble.end(self.trouble)
+        self._retry = _RETRY_FIRST
 
     async def _give_up(self) -> None:
         """Buries what waits for too long at a sink that takes nothing: it would not all be tried."""
