@@ -55,10 +55,12 @@ class Office:
 class Courier:
     """Delivers to one sink; ``patience`` are the seconds after which an event that fails is given up.
 
-    ``counts`` is where attempts are counted by what came of them.
+    ``counts`` is where attempts are counted by what came of them, ``teller`` who says how the sink does.
     """
 
-    def __init__(self, name: str, sink: Sink, patience: float, office: Office, counts: Counter[str]) -> None:
+    def __init__(
+        self, name: str, sink: Sink, patience: float, office: Office, counts: Counter[str], teller: "Teller"
+    ) -> None:
         self.name = name
         self.trouble = f"events for {name}"
         self._sink = sink
@@ -66,7 +68,7 @@ class Courier:
         self._outbox, self._tenure, self._clock = office.outbox, office.tenure, office.clock
         self._draw = office.draw
         self._trouble = office.trouble
-        self._teller = Teller(name, office.logger)
+        self._teller = teller
         self._counts = counts
         self._condition = Condition()
         self._queue: deque[Delivery] = deque()
@@ -263,6 +265,7 @@ class Couriers:
         self._working: dict[str, tuple[Courier, anyio.CancelScope, anyio.Event]] = {}
         self._waiting: dict[str, Courier] = {}
         self._group: TaskGroup | None = None
+        self._tellers: dict[str, Teller] = {}
         self.counts: dict[str, Counter[str]] = {}
         self.backlogs: Mapping[str, Backlog] = {}
 
@@ -290,10 +293,13 @@ class Couriers:
         """From now on transitions are for these sinks, as far as their filters let them through."""
         self._filters = dict(filters)
         self.counts = {name: self.counts.get(name, Counter()) for name in filters}
+        self._tellers = {name: teller for name, teller in self._tellers.items() if name in filters}
 
     def employ(self, name: str, sink: Sink, patience: float) -> None:
         """Delivers to ``sink`` from now on, or as soon as it runs; nobody may deliver to that name already."""
-        courier = Courier(name, sink, patience, self._office, self.counts.setdefault(name, Counter()))
+        counts = self.counts.setdefault(name, Counter())
+        teller = self._tellers.setdefault(name, Teller(name, self._office.logger))
+        courier = Courier(name, sink, patience, self._office, counts, teller)
         if self._group is None:
             self._waiting[name] = courier
         else:
