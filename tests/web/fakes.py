@@ -15,17 +15,18 @@ from structlog.typing import FilteringBoundLogger
 from poller.config.settings import Settings
 from poller.config.watchlist import AddedReader, EntryReader
 from poller.config.wording import Mistake
-from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
+from poller.domain.errors import NoSuchSinkError, NoSuchTaskError, PollerError, StoreError, WatchlistError
 from poller.domain.events import Transition
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, TransitionPage, WatchedTask
+from poller.protocols import Added, Backlog, DeadLetter, DeadPage, SinkRecord, TransitionPage, WatchedTask
 from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.login import Login
 from poller.web.page import StatusPage
 from poller.web.selection import in_turns
 from poller.web.server import RenderMetrics, build_app
+from poller.web.sinks import SinkApi
 from tests.emit.fakes import NOW, FakeWatched, FakeWatching
 
 Client = TestClient[web.Request, web.Application]
@@ -64,6 +65,40 @@ class FakeCensus:
 
     async def find(self, name: str) -> FakeWatched | None:
         return self.watching.find(name)
+
+
+@dataclass
+class FakeDesk:
+    """Sinks with their dead letters; cursors are how many were given out already."""
+
+    letters: dict[str, list[DeadLetter]] = field(default_factory=dict)
+    asked: list[tuple[str, Sequence[str] | None]] = field(default_factory=list)
+    broken: bool = False
+
+    async def records(self) -> Sequence[SinkRecord]:
+        if self.broken:
+            raise StoreError("poller.db: disk I/O error; see that the disk is well")
+        return [
+            SinkRecord(name, "webhook", True, 7, Backlog(2, NOW, len(dead)), "HTTP 500", NOW + 1, NOW)
+            for name, dead in self.letters.items()
+        ]
+
+    async def dead(self, sink: str, limit: int, cursor: str | None) -> DeadPage:
+        if cursor == "nonsense":
+            raise ValueError("a next_cursor of an earlier page is allowed")
+        start = int(cursor or 0)
+        dead, end = self._of(sink), start + limit
+        return DeadPage(dead[start:end], str(end) if end < len(dead) else None)
+
+    async def redeliver(self, sink: str, ids: Sequence[str] | None) -> int:
+        dead = self._of(sink)
+        self.asked.append((sink, ids))
+        return len(dead) if ids is None else sum(each.transition.transition_id in ids for each in dead)
+
+    def _of(self, sink: str) -> list[DeadLetter]:
+        if sink not in self.letters:
+            raise NoSuchSinkError(sink)
+        return self.letters[sink]
 
 
 SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
@@ -152,6 +187,7 @@ class World:
     watching: FakeWatching = field(default_factory=FakeWatching)
     store: FakeHistory = field(default_factory=FakeHistory)
     watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
+    desk: FakeDesk = field(default_factory=FakeDesk)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
     token: str | None = None
@@ -170,7 +206,9 @@ class World:
         census = FakeCensus(self.watching)
         page = StatusPage(census, self.watching, FakeClock())
         api = Api(census, self.watching, self.store, self.prefix.rstrip("/"))
-        return build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
+        app = build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
+        SinkApi(self.desk, control).add_to(app, self.prefix.rstrip("/"))
+        return app
 
     async def start(self, name: str) -> Mapping[str, Any]:
         self.started.append(name)
