@@ -123,7 +123,9 @@ class _Poster:
 
 
 def _request(url: URL, headers: Mapping[str, str], body: bytes) -> Request:
-    """The request as it goes out; user and password of the address become a header (RFC 7617)."""
-    login = {"Authorization": f"Basic {Basic(url.user, url.password or '').encoded}"} if url.user else {}
+    """The request as it goes out; user and password of the address become a header (RFC 7617), unless one is given."""
+    login = {}
+    if url.user and all(name.lower() != "authorization" for name in headers):
+        login = {"Authorization": f"Basic {Basic(url.user, url.password or '').encoded}"}
     query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
     return Request("POST", str(url.origin()), url.raw_path, query, {**login, **headers}, body)
