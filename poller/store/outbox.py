@@ -46,8 +46,11 @@ _IS_OLDEST = ~(
 _ONE = and_(deliveries.c.seq == bindparam("key"), WAITS)
 _TRIED = {"attempts": deliveries.c.attempts + 1, "tried_at": bindparam("now")}
 _SINCE = func.coalesce(deliveries.c.held_since, bindparam("now"))
+# Also what was given up while it was under way.
 _DELIVER = (
-    update(deliveries).where(_ONE).values(delivered_at=bindparam("now"), error=null(), held_since=null(), **_TRIED)
+    update(deliveries)
+    .where(deliveries.c.seq == bindparam("key"), deliveries.c.delivered_at.is_(None))
+    .values(delivered_at=bindparam("now"), dead_at=null(), error=null(), held_since=null(), **_TRIED)
 )
 _BURY = update(deliveries).where(_ONE).values(dead_at=bindparam("now"), error=bindparam("why"), **_TRIED)
 _RETRY = (

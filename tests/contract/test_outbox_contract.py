@@ -204,6 +204,18 @@ async def test_what_waits_for_too_long_is_given_up_together(box: SqlStore) -> No
     assert (await outbox.backlogs())["audit"] == Backlog(4, T0)
 
 
+async def test_what_was_given_up_while_it_was_under_way_and_is_taken_is_delivered(box: SqlStore) -> None:
+    """It is no dead letter; a failure makes nothing of one that is."""
+    await commit(box, [*life("a", State.RUNNING), *life("b", State.RUNNING)], "ops")
+    outbox = box.outbox()
+    a, b = await outbox.due("ops", T0, 10)
+    assert await outbox.give_up("ops", T0 + 1, T0 + 9, "no answer") == 2
+    await outbox.settle([Receipt(a, T0 + 10), Receipt(b, T0 + 10, "HTTP 500", T0 + 20)])
+    assert [letter.transition for letter in (await outbox.dead("ops")).letters] == [b.transition]
+    assert (await outbox.records())["ops"].delivered == 1
+    assert await outbox.due("ops", T0 + 1000, 10) == []
+
+
 async def test_how_each_sink_does_is_told(box: SqlStore) -> None:
     """What was delivered, waits and is dead, the last error, and since when what waits fails."""
     await commit(box, [change for name in "abcd" for change in life(name, State.RUNNING)], "ops", "audit")

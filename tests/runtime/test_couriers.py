@@ -18,12 +18,22 @@ from poller.domain.events import Transition
 from poller.domain.lifecycle import advance, begin
 from poller.domain.shares import partition_of
 from poller.domain.state import State
-from poller.protocols import Backlog, DeadLetter, DeadPage, SinkRecord, Tenure
+from poller.protocols import Backlog, Batch, DeadLetter, DeadPage, SinkRecord, Tenure
 from poller.runtime.committer import Committer
 from poller.runtime.couriers import LOOK_EVERY, PAGE, Couriers, Desk, Office
 from poller.runtime.membership import SOLE
 from poller.runtime.trouble import Trouble
-from tests.runtime.doubles import RUNNING, START, SUCCEEDED, MemoryStore, clock, entry
+from tests.runtime.doubles import (
+    RUNNING,
+    START,
+    SUCCEEDED,
+    MemoryStore,
+    ScriptedProvider,
+    build_house,
+    clock,
+    entry,
+    run_house,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -143,6 +153,22 @@ class MemoryOutbox:
             row.state, row.due_at = "waiting", now
             row.delivery = replace(row.delivery, attempts=0, held_since=None)
         return len(dead)
+
+
+class MailedStore(MemoryStore):
+    """A store that puts into the outbox what is addressed."""
+
+    def __init__(self, outbox: MemoryOutbox) -> None:
+        super().__init__()
+        self._outbox = outbox
+
+    async def commit(self, batch: Batch) -> Collection[int]:
+        lost = await super().commit(batch)
+        for change in batch.changes:
+            if change.transition is not None:
+                for sink in batch.addressed.get(change.transition.transition_id, ()):
+                    self._outbox.put(sink, change.transition)
+        return lost
 
 
 Answers = Callable[[Transition, int], Answer]
@@ -294,6 +320,24 @@ async def test_a_sink_that_never_answers_holds_up_no_other() -> None:
     assert len(well.taken) == 1_000
     assert dead.taken == []
     assert dead.most_in_flight == 4
+
+
+async def test_a_sink_that_never_answers_holds_up_no_poll_and_no_commit() -> None:
+    """As many polls and commits as without it, at the same moments."""
+    polls, commits = [], []
+    cases: tuple[dict[str, Any], ...] = ({}, {"dead": ScriptedSink(seconds=1e9)})
+    for sinks in cases:
+        world, provider = World(), ScriptedProvider(lambda _, count: RUNNING if count < 20 else SUCCEEDED)
+        entries = [entry(f"t{number}", max=5.0) for number in range(30)]
+        house = build_house({"one": provider}, entries, MailedStore(world.outbox), mailroom=world.couriers)
+        begun = asyncio.get_running_loop().time()
+        async with world.at_work(**sinks):
+            await run_house(house, 120)
+        polls.append([(round(at - begun, 3), name) for at, name in provider.polls])
+        commits.append(len(house.store.stored))
+        assert len(world.outbox.rows) == (60 if sinks else 0)
+    assert polls[0] == polls[1]
+    assert commits == [60, 60]
 
 
 async def test_a_hanging_event_holds_up_no_other_task() -> None:
