@@ -38,7 +38,8 @@ class EventFile:
         """Appends a line for each transition, all or none, and waits until the disk has them."""
         lines = b"".join(event(each, self._kind) + b"\n" for each in transitions)
         try:
-            await anyio.to_thread.run_sync(append, self._path, lines)
+            # A disk that hangs must keep nobody from stopping.
+            await anyio.to_thread.run_sync(append, self._path, lines, abandon_on_cancel=True)
         except OSError as error:
             return Answer(f"{self._path}: {os.strerror(error.errno or 0)}", whole=True)
         return Answer()

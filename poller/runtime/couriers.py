@@ -100,6 +100,8 @@ class Courier:
             await self._outbox.settle(settled, self._epochs)
         except StoreError:
             self._receipts = settled + self._receipts
+            # Before anything else is sent: what is not noted would have to be sent again.
+            self._settle_at = float("-inf")
             raise
         if settled:
             self._look_at = float("-inf")

@@ -1,9 +1,11 @@
 """Files of events: whole lines only, whatever happens."""
 
+import asyncio
 import errno
 import json
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +107,26 @@ async def test_what_the_disk_did_not_take_is_not_delivered(tmp_path: Path, monke
     monkeypatch.setattr(os, "fsync", broken)
     assert (await EventFile(path).deliver(moved("a"))).error == f"{path}: Input/output error"
     assert path.read_bytes() == b""
+
+
+async def test_a_disk_that_hangs_keeps_nobody_from_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it can be cancelled; the write ends by itself, and its event comes again."""
+    path, hanging, over = tmp_path / "events.jsonl", threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        hanging.set()
+        over.wait(30)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    delivering = asyncio.create_task(EventFile(path).deliver(moved("a")))
+    await asyncio.to_thread(hanging.wait, 30)
+    delivering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+    over.set()
+    monkeypatch.undo()
+    await EventFile(path).deliver(moved("a"))
+    assert ids(path) == ["a", "a"]
 
 
 @pytest.mark.parametrize("name", ["folder", "nowhere/events.jsonl"])
