@@ -1,4 +1,7 @@
-"""Other systems are told of every transition, in order for each task, whatever becomes of them and of the daemon."""
+"""Other systems are told of every transition, in order for each task, whatever becomes of them and of the daemon.
+
+With -s the figures are printed.
+"""
 
 import asyncio
 import json
@@ -108,6 +111,8 @@ async def test_everything_is_told_through_failures_of_the_receiver_and_kills_of_
     assert ways(first_of_each(lines(rotated, tmp_path / "events.jsonl"))) == stored_ways(last)
     assert (dead.taken, dead.requests > 0) == ([], True)
     assert_as_logged(last, first_of_each(hooks.taken))
+    figures = f"{hooks.requests} requests, {len(hooks.taken)} taken, {len(first_of_each(hooks.taken))} events"
+    print(f"\nsinks: {figures}; a dead one was asked {dead.requests} times")
 
 
 async def api(running: DaemonProcess) -> dict[str, dict[str, Any]]:
