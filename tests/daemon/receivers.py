@@ -24,6 +24,7 @@ class Receiver:
         self.taken: list[dict[str, Any]] = []
         self.requests = 0
         self.broken: list[str] = []
+        self._failed = False
         self._draw = random.Random(seed)
         self._runner: web.AppRunner | None = None
 
@@ -56,14 +57,21 @@ class Receiver:
         if self.hangs:
             await asyncio.sleep(60)
         if self._draw.random() < self.faults:
-            return await self._fail(request)
+            return await self._fail(request, told)
         self.taken.append(told)
         return web.Response(status=self._draw.choice((200, 202, 204)))
 
-    async def _fail(self, request: web.Request) -> web.StreamResponse:
-        match self._draw.choice(("error", "busy", "cut", "hang", "redirect")):
+    async def _fail(self, request: web.Request, told: dict[str, Any]) -> web.StreamResponse:
+        """Does not take it; or takes it, and nobody hears of that."""
+        faults = ("error", "busy", "cut", "hang", "redirect", "lost")
+        match self._draw.choice(faults) if self._failed else "lost":
             case "busy":
                 return web.Response(status=429, headers={"Retry-After": "1"})
+            case "lost":
+                self._failed = True
+                self.taken.append(told)
+                assert request.transport is not None
+                request.transport.abort()
             case "cut":
                 assert request.transport is not None
                 request.transport.abort()
