@@ -1,10 +1,11 @@
 """Every seam of the program on one page."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from poller.domain.circuit import Phase
+from poller.domain.delivery import Answer, Delivery, Receipt
 from poller.domain.events import EVERYTHING, FlagChange, Sought, Transition
 from poller.domain.family import Run
 from poller.domain.lifecycle import Step
@@ -144,8 +145,9 @@ class Pulse:
 class Batch:
     """What one commit writes, all of it or nothing. ``told`` are the ids of transitions that were told.
 
-    ``runs`` are those that ended, each in the batch that has its last transition. ``epochs`` are those of the
-    partitions held while all this was concluded, by partition; None where there is nobody to share with.
+    ``runs`` are those that ended, each in the batch that has its last transition. ``addressed`` are the sinks that get
+    a transition, by its id; one that no sink gets is not among them. ``epochs`` are those of the partitions held while
+    all this was concluded, by partition; None where there is nobody to share with.
     """
 
     at: float
@@ -154,6 +156,7 @@ class Batch:
     told: Sequence[str] = ()
     runs: Sequence[FinishedRun] = ()
     epochs: Mapping[int, int] | None = None
+    addressed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.pulses or self.told or self.runs)
@@ -314,10 +317,138 @@ class Store(History, Protocol):
         ...
 
     async def prune(self, before: float) -> int:
-        """Forgets told transitions, finished runs, and tasks no longer watched, from before ``before``.
+        """Forgets told transitions, events of sinks, finished runs, and tasks not watched, from before ``before``.
 
         Gives back how many rows that were. What is still watched keeps its state, however old.
         """
+        ...
+
+
+class Sink(Protocol):
+    """Where events go. ``batch`` is how many one attempt may deliver, ``parallel`` how many attempts go on at once."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def parallel(self) -> int: ...
+
+    async def deliver(self, transitions: Sequence[Transition]) -> Answer:
+        """One attempt at delivering ``transitions``, all or none. Never raises on account of the receiver."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a sink has not got: how many events wait, and since when, epoch seconds, the oldest; how many are dead."""
+
+    waiting: int = 0
+    oldest_at: float | None = None
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRecord:
+    """How a sink does: besides its backlog, how many events it got, and what went wrong last, and when.
+
+    ``failing_since``: since when some of those that wait could not be delivered. ``configured``: the config has it.
+    """
+
+    name: str
+    kind: str | None
+    configured: bool
+    delivered: int
+    backlog: Backlog
+    last_error: str | None = None
+    last_error_at: float | None = None
+    failing_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A transition that was given up after ``attempts`` at delivering it, ``dead_at`` epoch seconds, for ``error``."""
+
+    transition: Transition
+    attempts: int
+    dead_at: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPage:
+    """Some dead letters, newest first, and where the next page starts; None at the end."""
+
+    letters: Sequence[DeadLetter]
+    next_cursor: str | None
+
+
+class Outbox(Protocol):
+    """The events that are to go to sinks, durable; `Store.commit` puts them in. Every method may raise StoreError."""
+
+    async def due(
+        self, sink: str, now: float, limit: int, partitions: Collection[int] | None = None
+    ) -> Sequence[Delivery]:
+        """Events for ``sink`` whose turn it is, those that are due for longest first: of each task only the oldest.
+
+        Only those in ``partitions``, if they are given.
+        """
+        ...
+
+    async def settle(self, receipts: Sequence[Receipt], epochs: Mapping[int, int] | None = None) -> None:
+        """Notes what became of events, in one transaction; while one fails, those of its task wait as long as it.
+
+        What belongs to partitions that someone else has taken since ``epochs`` is not noted.
+        """
+        ...
+
+    async def give_up(
+        self, sink: str, before: float, now: float, error: str, epochs: Mapping[int, int] | None = None
+    ) -> int:
+        """Makes dead letters of events for ``sink`` that wait since before ``before``; how many."""
+        ...
+
+    async def backlogs(self, partitions: Collection[int] | None = None) -> Mapping[str, Backlog]:
+        """What every sink has not got that lacks something; in ``partitions``, if they are given."""
+        ...
+
+    async def records(self) -> Mapping[str, SinkRecord]:
+        """How every sink does that was ever to get something."""
+        ...
+
+    async def dead(self, sink: str, limit: int = 100, cursor: str | None = None) -> DeadPage:
+        """The dead letters of ``sink``, newest first. ValueError for a cursor that this store did not give out."""
+        ...
+
+    async def redeliver(self, sink: str, ids: Sequence[str] | None, now: float) -> int:
+        """Lets events of ``sink`` wait anew: those of ``ids`` that do not wait, or all dead letters. How many."""
+        ...
+
+
+class SinkDesk(Protocol):
+    """What people ask of the sinks. Every method may raise StoreError; NoSuchSinkError for an unknown name."""
+
+    async def records(self) -> Sequence[SinkRecord]:
+        """How each sink does, by name: those of the config, and those for which something is kept."""
+        ...
+
+    async def dead(self, sink: str, limit: int, cursor: str | None) -> DeadPage:
+        """The dead letters of a sink; see `Outbox.dead`."""
+        ...
+
+    async def redeliver(self, sink: str, ids: Sequence[str] | None) -> int:
+        """Delivers events of a sink of the config once more; see `Outbox.redeliver`."""
+        ...
+
+
+class Mailroom(Protocol):
+    """Who gets which transition, and who is told that there is something to deliver. Quick, and never raises."""
+
+    def addressed(self, transitions: Sequence[Transition]) -> Mapping[str, Sequence[str]]:
+        """The names of the sinks that are to get each transition, by its id; without those that nobody gets."""
+        ...
+
+    def committed(self, addressed: Mapping[str, Sequence[str]]) -> None:
+        """These are in the outbox now."""
         ...
 
 

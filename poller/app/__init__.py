@@ -12,6 +12,7 @@ from poller.app.commands import (
     wait_for,
 )
 from poller.app.daemon import Daemon
+from poller.app.sinks import place, send_sample
 from poller.app.wiring import Logger, load_config
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "load_config",
     "migrate_store",
     "needs_migration",
+    "place",
     "poll_once",
     "probe_once",
+    "send_sample",
     "start_and_follow",
     "stored_changes",
     "stored_history",

@@ -15,9 +15,10 @@ import anyio
 from anyio.abc import TaskGroup
 from prometheus_client import CollectorRegistry
 
+from poller.app.sinks import open_sink
 from poller.app.wiring import Logger, open_lane, start_json, store_of
 from poller.config.loading import Loaded
-from poller.config.settings import Retention
+from poller.config.settings import Retention, Settings
 from poller.config.watchlist import AddedReader, Diff, EntryReader, diff, keep_equal
 from poller.domain.errors import ConfigError, PollerError, StoreError, UnstartableError
 from poller.domain.shares import PARTITIONS
@@ -26,6 +27,7 @@ from poller.domain.task import Entry
 from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
+from poller.emit.sinkmetrics import SinkMetrics
 from poller.protocols import Cluster, Emitter, Standing
 from poller.providers.binding import Binding, bind, entry_check
 from poller.providers.spec import Kind
@@ -34,6 +36,7 @@ from poller.runtime.additions import Additions
 from poller.runtime.census import Census
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
+from poller.runtime.couriers import Couriers, Desk, Office
 from poller.runtime.failing import FailingPolls
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.lane import Lane
@@ -54,6 +57,7 @@ from poller.web.pictures import Pictures
 from poller.web.protection import Protection
 from poller.web.server import build_app
 from poller.web.shapes import StartedJson
+from poller.web.sinks import SinkApi
 
 LONGEST_STOP = 4.0
 """Seconds that a stopping daemon goes on trying to commit what is left; closing the store may take some more."""
@@ -103,7 +107,12 @@ class Daemon:
         )
         self._feed = Feed(self._store)
         told: list[Emitter] = [LogEmitter(logger), self._metrics, self._feed, *emitters]
-        self._committer = Committer(self._store, told, self._clock, logger, self._tenure, trouble)
+        self._outbox = self._store.outbox()
+        office = Office(self._outbox, self._tenure, self._clock, random.random, logger, trouble)
+        self._couriers = couriers = Couriers(office)
+        self._sockets: dict[str, AsyncExitStack] = {}
+        SinkMetrics(self._metrics.registry, lambda: couriers.counts, lambda: couriers.backlogs, self._clock)
+        self._committer = Committer(self._store, told, self._clock, logger, self._tenure, trouble, couriers)
         self._forecasts = Forecasts()
         self.scheduler = Scheduler(
             committer=self._committer,
@@ -163,6 +172,7 @@ class Daemon:
             self.scheduler.flush(everything=True)
             self._committer.stop()
             writing.cancel_scope.deadline = self._latest_commit()
+            await self._couriers.finish()
         await self._leave()
         if self._committer.left:
             self._logger.error("store.not_committed", changes=self._committer.left)
@@ -170,7 +180,7 @@ class Daemon:
     def _jobs(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """What is done side by side for as long as the daemon runs."""
         yield from (self.scheduler.run, self._roster.run, self._prune, self._expire)
-        yield from (self._watch_files, self._feed_watchdog, self._feed.run)
+        yield from (self._couriers.run, self._watch_files, self._feed_watchdog, self._feed.run)
 
     async def _leave(self) -> None:
         """Lets others take over at once what is held here; they would notice anyway."""
@@ -196,6 +206,8 @@ class Daemon:
         """Opens everything and loads the watchlist; a failure that the user can act on ends the work."""
         try:
             await self._store.open()
+            stack.push_async_callback(self._close_sinks)
+            await self._use_sinks(None, self._loaded.settings)
             listen = await self._listen(stack)
             bindings = bind(self._loaded, self._env)
             self._kinds = {name: binding.kind for name, binding in bindings.items()}
@@ -256,7 +268,10 @@ class Daemon:
         pictures = Pictures(census, self.scheduler, self._store, self._tenure, self._metrics, self._clock)
         page = StatusPage(pictures, prefix)
         api = Api(census, self.scheduler, self._store, self._feed, self._streams, prefix)
-        app = build_app(self.scheduler, page, api, render, control, logger, login, settings.route_prefix)
+        desk = Desk(self._outbox, self._clock, self._sink_kinds, self._couriers.wake)
+        sinks = SinkApi(desk, control.guarded)
+        served = [*control.endpoints(prefix), *api.endpoints(), *sinks.endpoints()]
+        app = build_app(self.scheduler, page, served, render, logger, login, settings.route_prefix)
         app.on_shutdown.append(self._streams.close)
         bound = await stack.enter_async_context(serve(app, settings.listen, tls))
         return ", ".join(url(address, tls is not None, settings.route_prefix) for address in bound)
@@ -361,8 +376,34 @@ class Daemon:
         self.scheduler.retire(gone)
         self.scheduler.show(_retention(loaded.settings.retention))
         self._metrics.reloaded(ok=True, at=now)
+        await self._use_sinks(before.settings, loaded.settings)
         await self._roster.follow_now()
         return changes
+
+    async def _use_sinks(self, before: Settings | None, now: Settings) -> None:
+        """Goes over from the sinks of one config to those of another, without disturbing those that stay as they are.
+
+        A patience that ends with the history at the latest is part of a sink.
+        """
+        old = {} if before is None else {name: (each, before.history) for name, each in before.sinks.items()}
+        new = {name: (each, now.history) for name, each in now.sinks.items()}
+        stopped = [name for name, each in old.items() if new.get(name) != each]
+        self._couriers.address({name: each.filter for name, each in now.sinks.items()})
+        await self._couriers.dismiss(stopped)
+        for name in stopped:
+            await self._sockets.pop(name).aclose()
+        for name, (settings, history) in new.items():
+            if (settings, history) != old.get(name):
+                self._sockets[name] = AsyncExitStack()
+                sink = open_sink(settings, self._clock, self._sockets[name], self._env)
+                self._couriers.employ(name, sink, min(settings.give_up_after, history))
+
+    async def _close_sinks(self) -> None:
+        for sockets in self._sockets.values():
+            await sockets.aclose()
+
+    def _sink_kinds(self) -> Mapping[str, str]:
+        return {name: each.kind for name, each in self._loaded.settings.sinks.items()}
 
     async def _expire(self) -> None:
         """Takes off the watchlist, from time to time, what was to be on it for a time only."""

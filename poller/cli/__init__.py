@@ -29,6 +29,7 @@ COMMANDS = {
         "Show what happened to the tasks of a running daemon, and what happens: each change of a state, oldest first.",
     ),
     "watch": ("watch", "Change the watchlist of a running daemon."),
+    "sinks": ("sinks", "See how sinks do: the other systems that are told of transitions."),
     "export": (
         "export",
         "Export the history that is in the store, oldest first; a daemon may work on it meanwhile.",

@@ -3,7 +3,7 @@
 import base64
 import io
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from poller.cli.eventreader import EventReader, Received
 from poller.domain.errors import (
     ConfigError,
     NoDaemonError,
+    NoSuchSinkError,
     NoSuchTaskError,
     PollerError,
     Problem,
@@ -265,6 +266,49 @@ async def rearm_tasks(access: Access, names: Iterable[str]) -> AsyncIterator[tup
             yield name, await _change_one(session, hdrs.METH_POST, _task_url(access, name, "/rearm"))
 
 
+async def fetch_sinks(access: Access) -> list[dict[str, Any]]:
+    """How the sinks of a daemon do, as it tells them. PollerError when it cannot be asked."""
+    async with _session(access) as session:
+        return await _sinks(session, access)
+
+
+async def fetch_dead(access: Access, sink: str | None) -> list[dict[str, Any]]:
+    """The dead letters of a daemon's sink, or of all, newest first, each with the name of its ``sink``.
+
+    NoSuchSinkError for a name that it does not know, PollerError when it cannot be asked.
+    """
+    async with _session(access) as session:
+        names = [sink] if sink is not None else [each["name"] for each in await _sinks(session, access)]
+        return [{"sink": name, **letter} for name in names for letter in await _letters(session, access, name)]
+
+
+async def redeliver_events(access: Access, sink: str, ids: Sequence[str] | None) -> dict[str, Any]:
+    """Has a daemon deliver events once more, or all dead letters of a sink. Raises what `fetch_dead` does."""
+    async with _session(access, _CHANGE_TIMEOUT) as session:
+        wanted = {"all": True} if ids is None else {"events": list(ids)}
+        return await _change(session, hdrs.METH_POST, _sink_url(access, sink, "/redeliver"), json=wanted)
+
+
+async def _sinks(session: aiohttp.ClientSession, access: Access) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = (await _get(session, access.url / "api/v1/sinks", {}))["sinks"]
+    return told
+
+
+async def _letters(session: aiohttp.ClientSession, access: Access, sink: str) -> list[dict[str, Any]]:
+    letters: list[dict[str, Any]] = []
+    query = {"limit": "1000"}
+    while True:
+        page = await _change(session, hdrs.METH_GET, _sink_url(access, sink, "/dead"), params=query)
+        letters += page["events"]
+        if page["next_cursor"] is None:
+            return letters
+        query["cursor"] = page["next_cursor"]
+
+
+def _sink_url(access: Access, name: str, what: str) -> URL:
+    return URL(f"{access.url / 'api/v1/sinks'}/{quote(name, safe='', errors='replace')}{what}", encoded=True)
+
+
 async def _change_one(session: aiohttp.ClientSession, method: str, url: URL) -> Told:
     try:
         return await _change(session, method, url)
@@ -297,6 +341,8 @@ def _refusal(status: int, error: Mapping[str, Any]) -> PollerError:
             return PollerError(f"{message}; give the daemon's web.api_token in POLLER_TOKEN or --token-file")
         case 404 if "task" in details:
             return NoSuchTaskError(details["task"])
+        case 404 if "sink" in details:
+            return NoSuchSinkError(details["sink"])
         case 409 if "tasks" in details:
             return WatchlistError(message, details["tasks"])
         case 503:

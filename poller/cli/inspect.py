@@ -7,7 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from poller.app import load_config, poll_once, probe_once, stored_changes
+from poller.app import load_config, place, poll_once, probe_once, stored_changes
 from poller.cli import tables
 from poller.cli.explanation import explanation_json, print_explanations
 from poller.cli.kinds import check_spec
@@ -71,7 +71,8 @@ def check(
     if diff:
         tables.print_changes(run_async(lambda: stored_changes(loaded)))
         return
-    tables.print_watchlist(loaded, bind(loaded))
+    sinks = {name: place(sink) for name, sink in loaded.settings.sinks.items()}
+    tables.print_watchlist(loaded, bind(loaded), sinks)
     if probe:
         _probe(loaded)
 

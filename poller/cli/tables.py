@@ -20,6 +20,7 @@ from poller.domain.task import Entry
 
 if TYPE_CHECKING:
     from poller.config.loading import Loaded
+    from poller.config.settings import Sink
     from poller.config.watchlist import Diff
     from poller.providers.binding import Binding
     from poller.providers.diagnosis import Diagnosis
@@ -89,14 +90,23 @@ def _styled(lines: Sequence[Sequence[str]], room: int, folded: bool = False) -> 
     return table, taken + columns[-1]
 
 
-def print_watchlist(loaded: "Loaded", bindings: Mapping[str, "Binding"]) -> None:
-    """What would be watched: the connections, and each task with the request that asks for it."""
+def print_watchlist(loaded: "Loaded", bindings: Mapping[str, "Binding"], sinks: Mapping[str, str]) -> None:
+    """What would be watched: the connections, the places of the sinks, and each task with the request that asks."""
     counts = Counter(entry.provider for entry in loaded.entries.values())
     print_table(
         ("provider", "kind", "endpoint", "credentials", "tasks"),
         ((name, b.kind.name, str(b.endpoint), b.credentials.name, str(counts[name])) for name, b in bindings.items()),
     )
     sys.stdout.write("\n")
+    if sinks:
+        print_table(
+            ("sink", "kind", "place", "gets"),
+            (
+                (name, loaded.settings.sinks[name].kind, place, _gets(loaded.settings.sinks[name]))
+                for name, place in sinks.items()
+            ),
+        )
+        sys.stdout.write("\n")
     print_table(
         ("task", "provider", "operation", "request"),
         ((e.name, e.provider, e.operation, _request_line(e, bindings[e.provider])) for e in loaded.entries.values()),
@@ -288,6 +298,19 @@ def expected_end(task: Mapping[str, Any], now: datetime) -> str | None:
 
 def _epoch(moment: str | None) -> float | None:
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
+
+
+def _gets(sink: "Sink") -> str:
+    """Which transitions a sink is told of, for people."""
+    labels = [f"{key}={value}" for key, value in sink.labels.items()]
+    named: dict[str, Sequence[str]] = {
+        "states": sink.states,
+        "providers": sink.providers,
+        "operations": sink.operations,
+        "labels": labels,
+    }
+    told = [f"{key} {' '.join(values)}" for key, values in named.items() if values]
+    return "; ".join([*told, *([] if sink.initial else ["not initial"])]) or "all"
 
 
 def _request_line(entry: Entry, binding: "Binding") -> str:

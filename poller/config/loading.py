@@ -25,6 +25,7 @@ from poller.config.settings import (
     Retention,
     Schedule,
     Settings,
+    Sink,
     TlsClient,
     Web,
     parse_settings,
@@ -137,7 +138,7 @@ def json_schema() -> dict[str, Any]:
     described = schema["$defs"]
     sections: tuple[BaseModel, ...] = (
         *(Web(), Log(), MissingAfter(), Schedule(), Retention(), Replicas()),
-        *(CredentialEndpoints(), TlsClient(), Provider(kind="http")),
+        *(CredentialEndpoints(), TlsClient(), Provider(kind="http"), Sink(kind="webhook")),
     )
     for section in sections:
         _write_defaults(described[type(section).__name__]["properties"], section.model_dump(mode="json"))
@@ -193,9 +194,10 @@ def _read_top(data: Mapping[str, object], around: Surroundings, skip_secrets: bo
 
 
 def _is_doubtful(contradiction: KeyPath, spoilt: Iterable[KeyPath]) -> bool:
-    """Whether a contradiction may only come of other mistakes, in the same schedule or the one that holds for all."""
-    schedule = contradiction[:-1]
-    return any(path[0] == "schedule" or path[: len(schedule)] == schedule for path in spoilt)
+    """Whether a contradiction may only come of other mistakes: in the same section, or in what that refers to."""
+    section = contradiction[:-1]
+    referred = "providers" if contradiction[0] == "sinks" else "schedule"
+    return any(path[0] == referred or path[: len(section)] == section for path in spoilt)
 
 
 def _without(settings: Settings, providers: Collection[str]) -> Settings:

@@ -17,6 +17,8 @@ from poller.config.values import (
     FilePath,
     Given,
     GivenWait,
+    HeaderName,
+    HeaderValue,
     HostName,
     Lease,
     Listens,
@@ -28,17 +30,27 @@ from poller.config.values import (
     RoutePrefix,
     ScalarText,
     SecretValue,
+    SigningSecrets,
     Span,
     Store,
     Surroundings,
     Wait,
+    WebhookUrl,
 )
-from poller.config.wording import KeyPath, Mistake, mistakes
+from poller.config.wording import KeyPath, Mistake, mistakes, one_of
+from poller.domain.delivery import Filter
 from poller.domain.durations import format_duration
+from poller.domain.state import State
 from poller.domain.task import Policy
 
 STORE = "sqlite:///poller.db"
 """The store when none is configured; beside the config file, as every relative path."""
+
+WEBHOOK_KEYS = ("url", "secret", "headers", "timeout", "max_in_flight", "proxy", "tls")
+"""The keys of a sink that only a webhook has."""
+
+StateName = Literal["pending", "running", "succeeded", "failed", "stopped", "missing", "expired"]
+"""What a task may go into."""
 
 _POLICY = Policy()
 
@@ -224,6 +236,83 @@ class Provider(Section):
                 yield from ((("credentials", key, inner), secret) for inner, secret in credential.items())
 
 
+class Sink(Section):
+    """Another system that is told of transitions. Without any of the filters it is told of all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"kind": {"const": "file"}}},
+            "then": {"required": ["path"], "properties": dict.fromkeys(WEBHOOK_KEYS, False)},
+            "else": {"required": ["url"], "properties": {"path": False}},
+        }
+    )
+
+    kind: Literal["webhook", "file"]
+    """How it is told: a POST for each event, or a line of a file."""
+    url: WebhookUrl = None
+    """Where a webhook's events are posted: https://host[:port]/path, a secret if a key is in it."""
+    secret: SigningSecrets = ()
+    """What they are signed with, as Standard Webhooks has it (whsec_...); a list while it is rotated. Left out: not."""
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Headers to send along; their values may be secrets."""
+    path: FilePath = None
+    """The file that gets a line of JSON for each event."""
+    states: list[StateName] = Field(default_factory=list, min_length=1)
+    """Only transitions to these states."""
+    providers: list[Name] = Field(default_factory=list, min_length=1)
+    """Only those of tasks of these providers."""
+    operations: list[Given] = Field(default_factory=list, min_length=1)
+    """Only those of tasks with these operations."""
+    labels: dict[Given, ScalarText] = Field(default_factory=dict, min_length=1)
+    """Only those of tasks with all of these labels."""
+    initial: bool = True
+    """Whether it is told of tasks that had ended before they were first seen."""
+    timeout: Wait = 10.0
+    """For the whole of one attempt."""
+    max_in_flight: int = Field(4, ge=1, le=1_000)
+    """Attempts under way at once, at most."""
+    give_up_after: Wait = 86_400.0
+    """When an event has failed, or was held back by one before it, for so long, it is given up; at most history."""
+    proxy: Proxy = None
+    """http://[user:password@]host:port, or none. Left out: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
+    tls: TlsClient = TlsClient()
+    """How connections are encrypted, and what is trusted."""
+
+    @property
+    def filter(self) -> Filter:
+        """Which transitions it is told of."""
+        return Filter(
+            states=frozenset(map(State, self.states)),
+            providers=frozenset(self.providers),
+            operations=frozenset(self.operations),
+            labels=self.labels,
+            initial=self.initial,
+        )
+
+    def contradictions(self, providers: Iterable[str]) -> Iterator[Mistake]:
+        """The mistakes that no key makes alone; ``providers`` are those that there are."""
+        needed, strange = ("path", WEBHOOK_KEYS) if self.kind == "file" else ("url", ("path",))
+        if needed not in self.model_fields_set:
+            yield Mistake((needed,), f"missing, kind {self.kind} needs it")
+        for key in strange:
+            if key in self.model_fields_set:
+                yield Mistake((key,), f"given for kind {self.kind}, which has none")
+        for index, name in enumerate(self.providers):
+            if name not in providers:
+                yield Mistake(("providers", index), one_of(name, providers))
+        yield from _below(("tls",), self.tls.contradictions())
+
+    def secrets(self) -> Iterator[tuple[KeyPath, Secret]]:
+        """Every secret in it, with its path below the sink."""
+        if self.url is not None:
+            yield ("url",), self.url
+        for index, secret in enumerate(self.secret):
+            yield ("secret", index) if len(self.secret) > 1 else ("secret",), secret
+        yield from ((("headers", name), secret) for name, secret in self.headers.items())
+        if isinstance(self.proxy, Secret):
+            yield ("proxy",), self.proxy
+
+
 class Replicas(Section):
     """Several daemons on one PostgreSQL store, each of which watches some of the tasks."""
 
@@ -261,11 +350,13 @@ class Settings(Section):
     metrics: TaskMetrics = TaskMetrics()
     """Which tasks have series of their own in /metrics."""
     history: Wait = 7_776_000.0
-    """How long transitions, and tasks no longer watched, stay in the store."""
+    """How long transitions, events of sinks, and tasks no longer watched, stay in the store."""
     providers: dict[Name, Provider] = Field(default_factory=dict)
     """The connections to providers, by names of your own."""
     provider_specs: list[Given] = Field(default_factory=list)
     """Files that describe APIs, or folders of such files (`*.yaml`): kinds of your own, for providers to name."""
+    sinks: dict[Name, Sink] = Field(default_factory=dict)
+    """Other systems that are told of transitions, by names of your own."""
     include: list[Given] = Field(default_factory=list)
     """More files, or patterns of their names: `.yaml` with a list under `tasks`, `.jsonl` with one task a line."""
 
@@ -280,6 +371,12 @@ class Settings(Section):
         policy = self.policy()
         for name, provider in self.providers.items():
             yield from _below(("providers", name), provider.contradictions(policy))
+        for name, sink in self.sinks.items():
+            yield from _below(("sinks", name), sink.contradictions(self.providers))
+            if sink.give_up_after > self.history and "give_up_after" in sink.model_fields_set:
+                longest = format_duration(self.history)
+                text = f"{format_duration(sink.give_up_after)}, at most history, here {longest}, is allowed"
+                yield Mistake(("sinks", name, "give_up_after"), text)
 
     def unresolved(self) -> Iterator[Mistake]:
         """The secrets that could not be had and are not optional."""
@@ -287,7 +384,7 @@ class Settings(Section):
             if secret.missing is not None:
                 yield Mistake(path, secret.missing)
 
-    def secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    def secrets(self) -> Iterator[tuple[KeyPath, Secret]]:
         """Every secret, with its path."""
         if self.store.password is not None:
             yield ("store", "password"), self.store.password
@@ -297,6 +394,8 @@ class Settings(Section):
             yield from ((("providers", name, *path), secret) for path, secret in provider.secrets())
             if isinstance(provider.proxy, Secret):
                 yield ("providers", name, "proxy"), provider.proxy
+        for name, sink in self.sinks.items():
+            yield from ((("sinks", name, *path), secret) for path, secret in sink.secrets())
 
 
 def parse_settings(
@@ -334,5 +433,5 @@ def _kept(value: object, wrong: list[KeyPath]) -> object:
     return [item for index, item in enumerate(value) if index not in indexes] if isinstance(value, list) else None
 
 
-def _below(path: tuple[str, ...], found_there: Iterable[Mistake]) -> Iterator[Mistake]:
+def _below(path: KeyPath, found_there: Iterable[Mistake]) -> Iterator[Mistake]:
     return (Mistake((*path, *mistake.path), mistake.text) for mistake in found_there)

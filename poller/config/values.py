@@ -4,6 +4,7 @@ Durations are seconds inside, rates are per second, paths absolute. A mistake in
 quotes what may be, or may hold, a secret.
 """
 
+import base64
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -452,6 +453,73 @@ def _file_name(value: object) -> str:
     return value
 
 
+# --- sinks ---------------------------------------------------------------------------------------------------------
+
+
+_URL_ALLOWED = "https://host[:port]/path is allowed"
+_SIGNING_ALLOWED = "whsec_ and behind it 24 to 64 bytes in base64 is allowed"
+_SIGNING_BYTES = range(24, 65)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
+_OWN_HEADERS = {"host", "content-type", "content-length", "transfer-encoding", "connection"}
+
+
+def _webhook_url(value: object, info: ValidationInfo) -> Secret:
+    """A secret, since a key may be in it; what it is, is seen at once where it can be had."""
+    return _fit(_secret(value, info), is_webhook_url, _URL_ALLOWED)
+
+
+def _signing_secrets(value: object, info: ValidationInfo) -> tuple[Secret, ...]:
+    """One secret to sign with, or several in a list."""
+    if not isinstance(value, list):
+        return (_signing_secret(value, info),)
+    if not value:
+        raise refusal("an empty list, a secret or a list of secrets is allowed")
+    return tuple(_SIGNING_LIST.validate_python(value, context=info.context))
+
+
+def _signing_secret(value: object, info: ValidationInfo) -> Secret:
+    return _fit(_secret(value, info), is_signing_secret, _SIGNING_ALLOWED)
+
+
+def _fit(secret: Secret, fits: Callable[[str], bool], allowed: str) -> Secret:
+    text = secret.reveal()
+    if text is not None and not fits(text):
+        raise refusal(f"{secret.source} holds something else, {allowed}")
+    return secret
+
+
+def is_webhook_url(text: str) -> bool:
+    """Whether ``text`` is an address that events can be sent to, with a user, password and query if it has them."""
+    if not text.isascii() or not text.isprintable() or set(' "<>\\^`{|}#') & set(text):
+        return False
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def is_signing_secret(text: str) -> bool:
+    """Whether ``text`` is a secret as Standard Webhooks has it for HMAC."""
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return text.startswith("whsec_") and len(key) in _SIGNING_BYTES
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value):
+        raise refusal(f"{found(value)}, the name of a header is allowed")
+    if value.lower() in _OWN_HEADERS or value.lower().startswith("webhook-"):
+        raise refusal(f"{found(value)}, which poller sets itself, another name is allowed")
+    return value
+
+
+def _header_value(value: object, info: ValidationInfo) -> Secret:
+    return _fit(_secret(value, info), lambda text: not holds_control(text), "text on one line is allowed")
+
+
 # --- the store -----------------------------------------------------------------------------------------------------
 
 
@@ -579,6 +647,25 @@ SecretValue = Annotated[Secret | None, PlainValidator(_secret), _HIDDEN, WithJso
 
 Proxy = Annotated[Secret | Literal["none"] | None, PlainValidator(_proxy), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
 """The address of a proxy, or none to use none; None only where the key is left out."""
+
+WebhookUrl = Annotated[Secret | None, PlainValidator(_webhook_url), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
+"""Where events are sent; None only where the key is left out."""
+
+SigningSecrets = Annotated[
+    tuple[Secret, ...],
+    PlainValidator(_signing_secrets),
+    _HIDDEN,
+    WithJsonSchema({"anyOf": [*_SECRET_SCHEMA["anyOf"], {"type": "array", "items": _SECRET_SCHEMA, "minItems": 1}]}),
+]
+"""Secrets to sign with, none where the key is left out."""
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+"""Of a header that is sent along."""
+
+HeaderValue = Annotated[Any, PlainValidator(_header_value), _HIDDEN, WithJsonSchema(_SECRET_SCHEMA)]
+"""A secret; what is sent along may be one."""
+
+_SIGNING_LIST: TypeAdapter[list[Secret]] = TypeAdapter(list[Annotated[Any, PlainValidator(_signing_secret)]])
 
 _SECRETS: TypeAdapter[dict[str, Secret]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_secret)]])
 _CREDENTIALS: TypeAdapter[dict[str, Credential]] = TypeAdapter(dict[Given, Annotated[Any, PlainValidator(_credential)]])

@@ -3,6 +3,7 @@
 PollerError                 what the user is told, exit status 1
 ├── ConfigError             mistakes in config, specs or watchlist, all of them at once; exit status 2
 ├── NoSuchTaskError         nothing of that name is watched
+├── NoSuchSinkError         no sink of that name is in the config
 ├── WatchlistError          a change of the watchlist is refused, and nothing of it was done
 ├── NoDaemonError           a command got no answer from a running daemon; later it may
 ├── StartError              a job was not started, or nobody knows whether it was
@@ -50,6 +51,14 @@ class NoSuchTaskError(PollerError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no task {name!r} is known")
+        self.name = name
+
+
+class NoSuchSinkError(PollerError):
+    """No sink of this name is in the config."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no sink {name!r} is in the config")
         self.name = name
 
 

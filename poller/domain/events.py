@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from poller.domain.moments import rfc3339
 from poller.domain.state import TERMINAL, Flag, State
 
 
@@ -38,6 +40,30 @@ class Transition:
     def terminal(self) -> bool:
         """Whether the new state is an end."""
         return self.target in TERMINAL
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it as logs and events carry it: always every key, times in RFC 3339, durations in seconds."""
+        return {
+            "task": self.task,
+            "provider": self.provider,
+            "operation": self.operation,
+            "from": self.source.value,
+            "to": self.target.value,
+            "raw_status": self.raw_status,
+            "terminal": self.terminal,
+            "initial": self.initial,
+            "run": self.run,
+            "progress": self.progress,
+            "message": self.message,
+            "at": rfc3339(self.at),
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+            "duration_seconds": self.duration,
+            "request_id": self.request_id,
+            "labels": None if self.labels is None else dict(self.labels),
+            "transition_id": self.transition_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from poller.domain.events import FlagChange, Transition
-from poller.domain.moments import rfc3339
 from poller.domain.state import State
 
 _BAD_ENDS = frozenset({State.FAILED, State.MISSING, State.EXPIRED})
@@ -68,7 +67,7 @@ class LogEmitter:
     def transition(self, transition: Transition) -> None:
         """Logs ``task.transition`` with all its keys, as an error if it failed, is missing or was given up."""
         tell = self._logger.error if transition.target in _BAD_ENDS else self._logger.info
-        tell("task.transition", **_facts(transition))
+        tell("task.transition", **transition.facts)
 
     def flag(self, change: FlagChange) -> None:
         """Logs ``task.`` and the flag when it rises, ``task.recovered`` when it clears, but not for a task given up."""
@@ -83,30 +82,6 @@ class LogEmitter:
             self._logger.warning(f"task.{change.flag.value}", **facts)
         elif change.state is not State.EXPIRED:
             self._logger.info("task.recovered", flag=change.flag.value, **facts)
-
-
-def _facts(transition: Transition) -> dict[str, Any]:
-    labels = transition.labels
-    return {
-        "task": transition.task,
-        "provider": transition.provider,
-        "operation": transition.operation,
-        "from": transition.source.value,
-        "to": transition.target.value,
-        "raw_status": transition.raw_status,
-        "terminal": transition.terminal,
-        "initial": transition.initial,
-        "run": transition.run,
-        "progress": transition.progress,
-        "message": transition.message,
-        "at": rfc3339(transition.at),
-        "started_at": rfc3339(transition.started_at),
-        "ended_at": rfc3339(transition.ended_at),
-        "duration_seconds": transition.duration,
-        "request_id": transition.request_id,
-        "labels": None if labels is None else dict(labels),
-        "transition_id": transition.transition_id,
-    }
 
 
 def _threshold(level: str) -> int:

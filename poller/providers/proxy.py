@@ -13,7 +13,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 from yarl import URL
 
 from poller.config.secret import Secret
-from poller.config.settings import Provider
+from poller.config.settings import Provider, Sink
 from poller.config.values import NO_PROXY, PROXY_ALLOWED
 from poller.providers.credentials.forms import Basic
 
@@ -45,12 +45,12 @@ def no_proxy() -> None:
     """Connections go straight to where they lead."""
 
 
-def proxy_source(provider: Provider, endpoint: URL, env: Mapping[str, str]) -> ProxySource:
-    """The proxy as a provider's settings name it, else as the environment does. ValueError as its result would raise.
+def proxy_source(settings: Provider | Sink, endpoint: URL, env: Mapping[str, str]) -> ProxySource:
+    """The proxy that the ``settings`` of a connection name, else the environment. ValueError as its result would raise.
 
     A secret file that changes takes effect with the next poll.
     """
-    written = provider.proxy
+    written = settings.proxy
     if isinstance(written, Secret):
         return lambda: _revealed(written)
     found = None if written == NO_PROXY else _from_environment(endpoint, env)

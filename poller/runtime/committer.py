@@ -13,7 +13,7 @@ from poller.domain.lifecycle import Step
 from poller.domain.shares import partition_of
 from poller.domain.state import Flag
 from poller.domain.task import Task
-from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Pulse, Store, Tenure
+from poller.protocols import Batch, Change, Clock, Emitter, FinishedRun, Mailroom, Pulse, Store, Tenure
 from poller.runtime.clock import Wakeup
 from poller.runtime.membership import SOLE
 from poller.runtime.trouble import Trouble
@@ -39,9 +39,15 @@ class _Collected:
     pulses: list[Pulse] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
-    def batch(self, at: float, epochs: Mapping[int, int] | None = None) -> Batch:
-        """What one commit at ``at`` writes of it, in these ``epochs``."""
-        return Batch(at, _changes(self.tasks, self.transitions), self.pulses, self.told, self.runs, epochs)
+    def batch(
+        self,
+        at: float,
+        epochs: Mapping[int, int] | None = None,
+        addressed: Mapping[str, Sequence[str]] | None = None,
+    ) -> Batch:
+        """What one commit at ``at`` writes of it, in these ``epochs``; see `Batch` for who is ``addressed``."""
+        changes = _changes(self.tasks, self.transitions)
+        return Batch(at, changes, self.pulses, self.told, self.runs, epochs, addressed or {})
 
     def flip(self, change: FlagChange) -> None:
         """Takes over that a flag rose or cleared; one that does both before it is told is none to be told."""
@@ -86,7 +92,7 @@ class Committer:
 
     ``tenure`` says which partitions are held. What belongs to one that was lost is neither written nor told, and what
     was committed is told only while it is certain that nobody else does. ``trouble`` is what the store's other users
-    tell of it as well.
+    tell of it as well. ``mailroom`` says at each commit which sinks get what is in it.
     """
 
     def __init__(
@@ -97,7 +103,9 @@ class Committer:
         logger: structlog.typing.FilteringBoundLogger,
         tenure: Tenure = SOLE,
         trouble: Trouble | None = None,
+        mailroom: Mailroom | None = None,
     ) -> None:
+        self._mailroom = mailroom
         self.trouble = Trouble(logger) if trouble is None else trouble
         self._store = store
         self._tenure = tenure
@@ -214,7 +222,8 @@ class Committer:
         waiting, self._waiting = self._waiting, []
         taken, self._collected = self._collected, _Collected()
         epochs = self._tenure.epochs
-        batch = taken.batch(self._clock.now(), None if epochs is None else dict(epochs))
+        addressed = {} if self._mailroom is None else self._mailroom.addressed(taken.transitions)
+        batch = taken.batch(self._clock.now(), None if epochs is None else dict(epochs), addressed)
         if not batch:
             _release(waiting)
             return True
@@ -232,6 +241,8 @@ class Committer:
         self._under_way = _Collected()
         self.trouble.end("commit")
         self._untold += len(taken.transitions)
+        if addressed and self._mailroom is not None:
+            self._mailroom.committed(addressed)
         _release(waiting, None if not lost else StoreError("another replica holds by now what was to be stored"))
         if lost:
             self._note_fenced(sum(partition_of(name) in lost for name in taken.tasks))

@@ -192,18 +192,25 @@ def _taking(replica: str, count: int) -> Any:
 
 
 async def lost_partitions(connection: AsyncConnection, batch: Batch) -> frozenset[int]:
-    """Which partitions that ``batch`` writes to are in another epoch than it was made in; the others stay as they are.
-
-    They are locked until the transaction of ``connection`` ends: nobody takes them before.
-    """
+    """Which partitions that ``batch`` writes to are in another epoch than it was made in; see `lost_among`."""
     if batch.epochs is None:
         return frozenset()
-    touched = {partition_of(name) for name in _names(batch)}
-    if not touched:
+    return await lost_among(connection, {partition_of(name) for name in _names(batch)}, batch.epochs)
+
+
+async def lost_among(
+    connection: AsyncConnection, touched: Collection[int], epochs: Mapping[int, int] | None
+) -> frozenset[int]:
+    """Which of the partitions ``touched`` are in another epoch than in ``epochs``; the others stay as they are.
+
+    They are locked until the transaction of ``connection`` ends: nobody takes them before. Without epochs there is
+    nobody to lose them to.
+    """
+    if epochs is None or not touched:
         return frozenset()
     rows = (await connection.execute(_epochs(touched))).all()
     now = {row.partition: row.epoch for row in rows}
-    return frozenset(number for number in touched if now.get(number) != batch.epochs.get(number, -1))
+    return frozenset(number for number in touched if now.get(number) != epochs.get(number, -1))
 
 
 def _names(batch: Batch) -> Iterable[str]:

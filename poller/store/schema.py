@@ -6,7 +6,20 @@ needs a new revision in `poller.store.migrations` as well.
 
 import re
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Double, Index, Integer, MetaData, Table, Text, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    false,
+)
 from sqlalchemy.types import TypeDecorator
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -178,6 +191,41 @@ watchlist = Table(
     Column("id", Integer, primary_key=True),
     Column("revision", BigInteger, nullable=False),
 )
+
+# The outbox: events that are to go to sinks, or have gone. One that is neither delivered nor dead waits for ``due_at``;
+# while the oldest of its task at its sink fails, those behind it are held back. ``held_since``: since when that is so.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("sink", AnyText, nullable=False),
+    Column("transition_id", AnyText, nullable=False),
+    Column("task", AnyText, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("held_since", Double),
+    Column("tried_at", Double),
+    Column("error", AnyText),
+    Column("delivered_at", Double),
+    Column("dead_at", Double),
+    Index("ix_deliveries_sink_transition_id", "sink", "transition_id", unique=True),
+    Index("ix_deliveries_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+WAITS = and_(deliveries.c.delivered_at.is_(None), deliveries.c.dead_at.is_(None))
+"""Whether an event is yet to be delivered."""
+
+# What waits and what went wrong is little among much that was delivered.
+for _name, _columns, _some in (
+    ("ix_deliveries_due", ("sink", "due_at"), WAITS),
+    ("ix_deliveries_order", ("sink", "task", "seq"), WAITS),
+    ("ix_deliveries_dead", ("sink", "seq"), deliveries.c.dead_at.is_not(None)),
+    ("ix_deliveries_error", ("sink", "tried_at"), deliveries.c.error.is_not(None)),
+):
+    Index(_name, *(deliveries.c[column] for column in _columns), sqlite_where=_some, postgresql_where=_some)
 
 # The live replicas; one that is not among them is dead, and what it holds is free. Times are the database's.
 replicas = Table(

@@ -46,6 +46,7 @@ from poller.store.enrolling import Enrolling
 from poller.store.failures import RefusedError, store_errors
 from poller.store.leases import SqlCluster, lost_partitions
 from poller.store.migrations import HEAD, is_current, migrate_once, revision_of
+from poller.store.outbox import SqlOutbox, add_delivery, forget_deliveries, new_rows
 from poller.store.rows import (
     Values,
     entry_of,
@@ -102,7 +103,7 @@ _LATEST_NUMBERS = 100_000
 """Transitions among which numbers may be missing that a transaction under way is to fill."""
 _LONGEST_TURNS = 60
 """Attempts, of some seconds each, at writing the watchlist while another replica writes it."""
-_FORGETTING = (forget_transitions, forget_runs, forget_tasks)
+_FORGETTING = (forget_deliveries, forget_transitions, forget_runs, forget_tasks)
 
 
 Password = Callable[[], str | None]
@@ -124,6 +125,7 @@ class SqlStore:
     def __init__(self, database: "SqliteDatabase | PostgresqlDatabase") -> None:
         self._database = database
         self._inserts = inserts(self._database.insert)
+        self._add_delivery = add_delivery(self._database.insert)
         self._enrolling = Enrolling(self._inserts, self._database.is_shared)
         self._writing = asyncio.Lock()
         self._reading = self._writing if self._database.has_one_connection else asyncio.Lock()
@@ -143,6 +145,10 @@ class SqlStore:
         if self._database.is_shared:
             return SqlCluster(partial(self._transaction, turn=self._sharing), self._database.insert)
         return None
+
+    def outbox(self) -> SqlOutbox:
+        """The events in it that are to go to sinks."""
+        return SqlOutbox(self._read, self._write)
 
     async def open(self) -> None:
         """Takes hold of the store and migrates it; see `Store.open`."""
@@ -342,7 +348,7 @@ class SqlStore:
         return before
 
     async def prune(self, before: float) -> int:
-        """Deletes the told transitions, the finished runs, and the tasks no longer watched, from before ``before``.
+        """Deletes told transitions, events of sinks, finished runs, and tasks not watched, from before ``before``.
 
         That is in epoch seconds. Gives back how many rows that were.
         """
@@ -416,6 +422,8 @@ class SqlStore:
         await execute_rows(connection, self._inserts.save_change, rows)
         await execute_rows(connection, self._inserts.add_transition, new)
         await execute_rows(connection, self._inserts.add_run, map(run_values, runs))
+        events = new_rows(batch, lambda name: bool(lost) and partition_of(name) in lost)
+        await execute_rows(connection, self._add_delivery, events)
         ticks = ({KEY: pulse.name} | pulse_values(pulse, at) for pulse in sorted(pulses, key=attrgetter("name")))
         await execute_rows(connection, SAVE_PULSE, ticks)
         await execute_rows(connection, MARK_TOLD, ({KEY: told, "told_at": at} for told in sorted(batch.told)))

@@ -223,7 +223,7 @@ def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
 def forget_transitions(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the transitions told and older than ``before``."""
     is_old = and_(transitions.c.at < before, transitions.c.told_at.is_not(None))
-    return _forget(transitions.c.seq, is_old, transitions.c.at, limit)
+    return forget(transitions.c.seq, is_old, transitions.c.at, limit)
 
 
 def forget_tasks(before: float, limit: int) -> Delete:
@@ -233,15 +233,15 @@ def forget_tasks(before: float, limit: int) -> Delete:
     """
     untold = select(transitions.c.task).where(transitions.c.told_at.is_(None))
     is_old = and_(tasks.c.unwatched_at < before, tasks.c.name.not_in(untold))
-    return _forget(tasks.c.name, is_old, tasks.c.unwatched_at, limit)
+    return forget(tasks.c.name, is_old, tasks.c.unwatched_at, limit)
 
 
 def forget_runs(before: float, limit: int) -> Delete:
     """Deletes ``limit`` of the runs that ended before ``before``."""
-    return _forget(runs.c.transition_id, runs.c.ended_at < before, runs.c.ended_at, limit)
+    return forget(runs.c.transition_id, runs.c.ended_at < before, runs.c.ended_at, limit)
 
 
-def _forget(key: Column[Any], is_old: ColumnElement[bool], age: Column[Any], limit: int) -> Delete:
+def forget(key: Column[Any], is_old: ColumnElement[bool], age: Column[Any], limit: int) -> Delete:
     """Deletes the ``limit`` oldest rows; those that another replica is at are left to it."""
     old = select(key).where(is_old).order_by(age).limit(limit).with_for_update(skip_locked=True)
     return delete(key.table).where(key.in_(old))

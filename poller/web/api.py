@@ -81,6 +81,9 @@ _OF_TASKS = (
     Parameter("source", "From one of these: file, or api.", many=True),
     Parameter("q", "Text somewhere in the name, in whatever case."),
 )
+PAGE = (_LIMIT, _ROW_CURSOR)
+"""What a request may say of which rows it asks for; `parse_page` reads it."""
+
 _MOMENT = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _OF_EVENTS = (
     Parameter("task", "Of one of these tasks.", many=True),
@@ -101,7 +104,7 @@ _IF_NONE_MATCH = Parameter(
 )
 
 
-def _read(
+def read_endpoint(
     path: str, handler: Handler, name: str, about: str, shape: Any, parameters: Sequence[Parameter] = ()
 ) -> Endpoint:
     """An endpoint that answers with JSON of this ``shape``."""
@@ -130,16 +133,17 @@ class Api:
 
     def endpoints(self) -> list[Endpoint]:
         """Every path of the API that reads, without the prefix."""
-        page = (_LIMIT, _ROW_CURSOR)
         one = self._one
         return [
-            _read(TASKS, self._list, "listTasks", _ABOUT_TASKS, TasksJson, (*_OF_TASKS, _LIMIT, _TASK_CURSOR)),
-            _read(f"{_ONE}{_HISTORY}", one, "listTransitionsOfTask", "A task's transitions.", TransitionsJson, page),
-            _read(f"{_ONE}{_RUNS}", one, "listRunsOfTask", "A task's runs that ended.", RunsJson, page),
-            _read(f"{_ONE}{_POLLS}", one, "listPollsOfTask", _ABOUT_POLLS, PollsJson),
-            _read(_ONE, one, "getTask", "One task, however long ago it ended.", TaskJson),
-            _read(
-                TRANSITIONS, self._transitions, "listTransitions", _ABOUT, TransitionsJson, (*_OF_TRANSITIONS, *page)
+            read_endpoint(TASKS, self._list, "listTasks", _ABOUT_TASKS, TasksJson, (*_OF_TASKS, _LIMIT, _TASK_CURSOR)),
+            read_endpoint(
+                f"{_ONE}{_HISTORY}", one, "listTransitionsOfTask", "A task's transitions.", TransitionsJson, PAGE
+            ),
+            read_endpoint(f"{_ONE}{_RUNS}", one, "listRunsOfTask", "A task's runs that ended.", RunsJson, PAGE),
+            read_endpoint(f"{_ONE}{_POLLS}", one, "listPollsOfTask", _ABOUT_POLLS, PollsJson),
+            read_endpoint(_ONE, one, "getTask", "One task, however long ago it ended.", TaskJson),
+            read_endpoint(
+                TRANSITIONS, self._transitions, "listTransitions", _ABOUT, TransitionsJson, (*_OF_TRANSITIONS, *PAGE)
             ),
             Endpoint(
                 hdrs.METH_GET,

@@ -33,13 +33,17 @@ async def sent_tasks(request: web.Request) -> Iterable[tuple[int, object]]:
     BadBodyError also for another content type, for a body that is too large, and one that cannot be read.
     """
     many = _holds_many(request.content_type)
+    return tasks_in(await sent_bytes(request), many)
+
+
+async def sent_bytes(request: web.Request) -> bytes:
+    """The body of ``request``; BadBodyError for one that is too large, or cannot be read."""
     try:
-        data = await request.read()
+        return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise BadBodyError(413, f"at most {LARGEST_BODY // MIB} MiB are allowed in one request; send parts") from None
     except web.RequestPayloadError:
         raise BadBodyError(400, "the body cannot be read: it breaks off, or its encoding is another one") from None
-    return tasks_in(data, many)
 
 
 def tasks_in(data: bytes, many: bool) -> Iterable[tuple[int, object]]:

@@ -50,10 +50,10 @@ class Control:
     def endpoints(self, prefix: str = "") -> list[Endpoint]:
         """The paths, without the ``prefix`` below which they are served."""
         self._tasks = f"{prefix}{TASKS}/"
-        start = self._guarded(self.start)
+        start = self.guarded(self.start)
         return [
-            _change("/-/reload", self.reload, "reload", "Read the config again.", _RELOADED),
-            _change(f"{_ONE}{_START}", start, "startTask", "Start the job behind a task, once.", _STARTED),
+            change_endpoint("/-/reload", self.reload, "reload", "Read the config again.", _RELOADED),
+            change_endpoint(f"{_ONE}{_START}", start, "startTask", "Start the job behind a task, once.", _STARTED),
             *self._changes(),
         ]
 
@@ -61,14 +61,14 @@ class Control:
         if self._watchlist is None:
             return []
         changes = _Changes(self._watchlist, self._tasks)
-        add, remove, rearm = (self._guarded(each) for each in (changes.add, changes.remove, changes.rearm))
+        add, remove, rearm = (self.guarded(each) for each in (changes.add, changes.remove, changes.rearm))
         return [
-            replace(_change(TASKS, add, "addTasks", _ABOUT_ADDING, _ADDED), body=_BODY),
-            replace(_change(_ONE, remove, "removeTask", _ABOUT_REMOVING, _REMOVED), method=hdrs.METH_DELETE),
-            _change(f"{_ONE}{_REARM}", rearm, "rearmTask", "Watch a missing or expired task anew.", _REARMED),
+            replace(change_endpoint(TASKS, add, "addTasks", _ABOUT_ADDING, _ADDED), body=_BODY),
+            replace(change_endpoint(_ONE, remove, "removeTask", _ABOUT_REMOVING, _REMOVED), method=hdrs.METH_DELETE),
+            change_endpoint(f"{_ONE}{_REARM}", rearm, "rearmTask", "Watch a missing or expired task anew.", _REARMED),
         ]
 
-    def _guarded(self, change: Handler) -> Handler:
+    def guarded(self, change: Handler) -> Handler:
         """Answers only whoever has the token; the body of others is not even read."""
 
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -134,7 +134,7 @@ Tasks that stand in a file are taken away there."""
 _BODY = {JSON: AddedEntry, JSON_LINES: str}
 
 
-def _change(path: str, handler: Handler, name: str, about: str, answers: Mapping[int, Answer]) -> Endpoint:
+def change_endpoint(path: str, handler: Handler, name: str, about: str, answers: Mapping[int, Answer]) -> Endpoint:
     """An endpoint for whoever has the token."""
     denied = refusals(path, 403)
     return Endpoint(hdrs.METH_POST, path, handler, name, about, {**answers, **denied}, guarded=True)

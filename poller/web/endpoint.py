@@ -11,7 +11,7 @@ TEXT = "text/plain"
 JSON = "application/json"
 
 NAME_IN_PATH = "{name:.+}"
-"""A task's name, which may hold slashes, percent-encoded or not."""
+"""The name of a task or sink, which may hold slashes, percent-encoded or not."""
 
 
 @dataclass(frozen=True, slots=True)

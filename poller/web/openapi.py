@@ -16,7 +16,7 @@ _NAME: Schema = {
     "name": "name",
     "in": "path",
     "required": True,
-    "description": "The task's name. Slashes in it may be percent-encoded.",
+    "description": "Its name. Slashes in it may be percent-encoded.",
     "schema": {"type": "string", "minLength": 1},
 }
 _SCHEMES: Schema = {
@@ -123,7 +123,7 @@ def refusals(path: str, *statuses: int) -> Mapping[int, Answer]:
 _WORDS = {
     400: "The request means nothing; the message says what is allowed.",
     403: "The config has no web.api_token: requests that change something are refused.",
-    404: "No such task is known.",
+    404: "Nothing of that name is known.",
     409: "It cannot be done as things are; the message says why.",
     413: "The body is too large.",
     415: "The body is of another type.",

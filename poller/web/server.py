@@ -15,11 +15,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from poller.domain.errors import ConfigError, NoSuchTaskError, Problem, StoreError, WatchlistError
+from poller.domain.errors import ConfigError, NoSuchSinkError, NoSuchTaskError, Problem, StoreError, WatchlistError
 from poller.protocols import Watching
-from poller.web.api import Api, error_response, tagged
+from poller.web.api import error_response, tagged
 from poller.web.body import LARGEST_BODY, BadBodyError
-from poller.web.control import Control
 from poller.web.endpoint import TEXT, Answer, Endpoint
 from poller.web.login import Login
 from poller.web.openapi import document, refusals
@@ -35,17 +34,16 @@ _STARTED = web.RequestKey("started", bool)
 def build_app(
     watching: Watching,
     page: StatusPage,
-    api: Api,
+    api: Sequence[Endpoint],
     render_metrics: RenderMetrics,
-    control: Control,
     logger: FilteringBoundLogger,
     login: Login | None = None,
     prefix: str = "/",
 ) -> web.Application:
-    """Everything that is answered over HTTP; ``logger`` hears of requests that failed for no fault of theirs.
+    """Everything that is answered over HTTP: ``api``, and what is for people, for Prometheus and for supervisors.
 
-    All of it is below the path ``prefix``, which ``api`` must know too. Health is told at its plain path as well, and
-    needs no ``login``.
+    All of it is below the path ``prefix``. Health is told at its plain path as well, and needs no ``login``. ``logger``
+    hears of requests that failed for no fault of theirs.
     """
     below = prefix.rstrip("/")
     health = frozenset(base + path for base in ("", below) for path in _HEALTH)
@@ -57,8 +55,7 @@ def build_app(
         Endpoint(hdrs.METH_GET, "/", page.show_tasks, "showStatus", "The status page, for people.", _PAGE),
         Endpoint(hdrs.METH_GET, "/metrics", _metrics(render_metrics), "getMetrics", _ABOUT_METRICS, _METRICS),
         *(_told_health(path, answer(watching)) for path, answer in _HEALTH.items()),
-        *control.endpoints(below),
-        *api.endpoints(),
+        *api,
     ]
     endpoints.append(_description(endpoints, below or "/"))
     app.add_routes([endpoint.route(below) for endpoint in endpoints])
@@ -189,7 +186,7 @@ def _headers(style_hash: str) -> Callable[[web.Request, web.StreamResponse], Awa
 
 _EXPLAINED = (
     *(web.HTTPException, BadQueryError, BadBodyError),
-    *(ConfigError, NoSuchTaskError, WatchlistError, StoreError),
+    *(ConfigError, NoSuchTaskError, NoSuchSinkError, WatchlistError, StoreError),
 )
 
 
@@ -249,8 +246,8 @@ def _explained(request: web.Request, error: Exception) -> tuple[int, str, dict[s
             return _explained_by_http(request, error)
         case BadQueryError():
             return 400, str(error), {"parameter": error.parameter}
-        case NoSuchTaskError():
-            return 404, str(error), {"task": error.name}
+        case NoSuchTaskError() | NoSuchSinkError():
+            return 404, str(error), {"task" if isinstance(error, NoSuchTaskError) else "sink": error.name}
         case BadBodyError():
             return error.status, str(error), {}
         case ConfigError():

@@ -4,9 +4,9 @@ them.
 Progress is 0 to 100, durations are seconds. Times are RFC 3339 in UTC, with milliseconds.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
 
 # Python 3.11 has one of its own, which does not tell pydantic enough.
 from typing_extensions import TypedDict
@@ -189,6 +189,69 @@ class StartedJson(TypedDict):
     watched_run: int | None
     request_id: str | None
     message: str
+
+
+class SinkJson(TypedDict):
+    """How a sink does; ``kind`` is null for one that is no longer in the config."""
+
+    name: str
+    kind: str | None
+    configured: bool
+    delivered: Count
+    waiting: Count
+    oldest_waiting_at: Time
+    dead: Count
+    failing_since: Time
+    last_error: str | None
+    last_error_at: Time
+
+
+class SinksJson(TypedDict):
+    """The sinks, by name."""
+
+    sinks: list[SinkJson]
+
+
+class DeadLetterJson(TypedDict):
+    """An event that was given up, why, and the transition in it; ``id`` is the event's, and the transition's."""
+
+    id: str
+    attempts: Count
+    dead_at: Time
+    error: str | None
+    transition: TransitionJson
+
+
+class DeadLettersJson(TypedDict):
+    """Some dead letters, newest first; ``next_cursor`` is null at the end."""
+
+    events: list[DeadLetterJson]
+    next_cursor: str | None
+
+
+@with_config(ConfigDict(extra="forbid"))
+class RedeliverSome(TypedDict):
+    """Deliver the events with these ids once more."""
+
+    events: Annotated[list[str], Field(min_length=1)]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class RedeliverAll(TypedDict):
+    """Deliver all dead letters once more."""
+
+    all: Literal[True]
+
+
+Redelivery = RedeliverSome | RedeliverAll
+"""What is to be delivered once more."""
+
+
+class RedeliveredJson(TypedDict):
+    """How many events wait anew; those that waited anyway, or are not kept, do not count."""
+
+    sink: str
+    redelivered: Count
 
 
 class ExplainedJson(TypedDict):

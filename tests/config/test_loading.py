@@ -341,7 +341,11 @@ EXAMPLES = Path(__file__).parents[2] / "config"
 CONTRACT = {
     "": {
         "web", "store", "replicas", "log", "schedule", "retention", "metrics", "history", "providers", "provider_specs",
-        "include", "tasks",
+        "include", "tasks", "sinks",
+    },
+    "Sink": {
+        "kind", "url", "secret", "headers", "path", "states", "providers", "operations", "labels", "initial", "timeout",
+        "max_in_flight", "give_up_after", "proxy", "tls",
     },
     "Web": {"listen", "config_file", "route_prefix", "api_token"},
     "Log": {"level", "format"},
@@ -381,7 +385,7 @@ def defaults(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 def test_the_schemas_defaults_are_as_the_file_would_write_them() -> None:
     found = list(defaults(json_schema()))
-    assert len(found) == 29
+    assert len(found) == 33
     for described, default in found:
         kind = described["type"] if isinstance(described["type"], str) else described["type"][0]
         assert type(default) is {"string": str, "boolean": bool, "integer": int, "number": float}[kind]

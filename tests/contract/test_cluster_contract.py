@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import and_, text
 
+from poller.domain.delivery import Receipt
 from poller.domain.errors import StoreError
 from poller.domain.family import Run
 from poller.domain.lifecycle import advance, begin
@@ -472,3 +473,34 @@ async def test_who_is_stopped_within_a_transaction_keeps_nobody_from_taking(
         assert len(await cluster.held("b")) == PARTITIONS
         await stopped.invalidate()
     await engine.dispose()
+
+
+async def test_events_of_a_lost_partition_are_not_settled(store: SqlStore) -> None:
+    """Who delivers them now knows better; what is kept is settled, and given up, in its epoch."""
+    ground, outbox = _on(store), store.outbox()
+    await ground.cluster.join("a", LONG)
+    epochs = await ground.cluster.take("a", PARTITIONS)
+    changes = [ended("lost")[0], ended("kept")[0]]
+    ids = {each.transition.task: each.transition.transition_id for each in changes if each.transition}
+    await store.commit(Batch(T0, changes, epochs=epochs, addressed={each: ["ops"] for each in ids.values()}))
+    await ground.cluster.release("a", {partition_of("lost"): epochs[partition_of("lost")]})
+    await ground.cluster.join("b", LONG)
+    await ground.cluster.take("b", 1)
+    due = await outbox.due("ops", T0, 10, epochs.keys())
+    assert {each.transition.task for each in due} == {"lost", "kept"}
+    await outbox.settle([Receipt(each, T0 + 1) for each in due], epochs)
+    assert [each.transition.task for each in await outbox.due("ops", T0, 10)] == ["lost"]
+    assert await outbox.give_up("ops", T0 + 99, T0 + 100, "no answer", epochs) == 0
+    assert len(await outbox.due("ops", T0, 10)) == 1
+
+
+async def test_no_event_of_a_lost_partition_is_put_into_the_outbox(store: SqlStore) -> None:
+    """It goes with its transition."""
+    ground = _on(store)
+    await ground.cluster.join("a", LONG)
+    epochs = await ground.cluster.take("a", PARTITIONS)
+    old = {**epochs, partition_of("lost"): epochs[partition_of("lost")] - 1}
+    changes = [ended("lost")[0], ended("kept")[0]]
+    addressed = {each.transition.transition_id: ["ops"] for each in changes if each.transition}
+    await store.commit(Batch(T0, changes, epochs=old, addressed=addressed))
+    assert [each.transition.task for each in await store.outbox().due("ops", T0, 10)] == ["kept"]

@@ -205,8 +205,9 @@ async def test_the_api_stands_up_to_whoever_takes_its_document_at_its_word(tmp_p
     tasks = [{"api": "job", "name": "a", "params": {"job_id": "a"}, "duration": "1s"}]
     async with local_cloud(tasks=tasks) as (_, url):
         web = {"listen": f"127.0.0.1:{free_port()}", "api_token": "s3cret"}
+        sinks = {"audit": {"kind": "file", "path": "events.jsonl"}}
         (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS, "utf-8")
-        async with daemon(write_config(tmp_path, url, [job("a")], web=web)) as process:
+        async with daemon(write_config(tmp_path, url, [job("a")], web=web, sinks=sinks)) as process:
             checking = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"{process.url}/api/v1/openapi.json"),
                 *("--exclude-path", "/api/v1/events", "--max-examples", "8", "--generation-deterministic"),
@@ -226,4 +227,8 @@ warnings = false
 [[operations]]
 include-name = "POST /api/v1/tasks"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "409"]
+
+[[operations]]
+include-path-regex = "/sinks/.+"
+parameters = { name = "audit" }
 """

@@ -17,6 +17,8 @@ from poller.domain.state import State
 from poller.domain.task import Contact
 from poller.emit.exposition import Exposition
 from poller.emit.metrics import Metrics
+from poller.emit.sinkmetrics import SinkMetrics
+from poller.runtime.clock import LoopClock
 from tests.deploy.dashboard import queries
 from tests.deploy.prometheus import ALERTMANAGER, CONFIG, RULES, RULES_TEST
 from tests.emit.fakes import NOW, FakeConnection, FakeWatching, watched
@@ -109,6 +111,7 @@ def _exposed() -> set[str]:
     )
     task.prospect = Prospect(Basis.HISTORY, 90.0, 80.0, 120.0, 85.0)
     metrics = Metrics(CollectorRegistry(), "1.2.3", lambda: 0)
+    SinkMetrics(metrics.registry, lambda: {"ops": {}}, dict, LoopClock())
     watching = FakeWatching([task], [FakeConnection("jobs")])
     page = b"".join(Exposition(metrics, watching).render()[1]).decode()
     return {sample.name for family in text_string_to_metric_families(page) for sample in family.samples}

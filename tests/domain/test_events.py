@@ -59,3 +59,31 @@ def test_a_transition_is_sought_by_all_that_is_asked_for(sought: Sought, matches
 def test_what_has_no_labels_is_not_sought_by_one() -> None:
     """As a transition of an old store has none."""
     assert not Sought(labels=(("team", "ads"),)).matches(replace(MOVED, labels=None))
+
+
+def test_all_of_a_transition_is_told_always_under_every_key() -> None:
+    """What is not known is null; times are RFC 3339."""
+    told = Transition("id", 1, "name", "studio", "system-task", State.UNKNOWN, State.FAILED, at=0.0, run=1)
+    facts = replace(told, started_at=-5.0, duration=5.0, labels={"team": "ads"}).facts
+    assert facts == {
+        "task": "name",
+        "provider": "studio",
+        "operation": "system-task",
+        "from": "unknown",
+        "to": "failed",
+        "raw_status": None,
+        "terminal": True,
+        "initial": False,
+        "run": 1,
+        "progress": None,
+        "message": None,
+        "at": "1970-01-01T00:00:00.000Z",
+        "started_at": "1969-12-31T23:59:55.000Z",
+        "ended_at": None,
+        "duration_seconds": 5.0,
+        "request_id": None,
+        "labels": {"team": "ads"},
+        "transition_id": "id",
+    }
+    assert told.facts.keys() == facts.keys()
+    assert told.facts["labels"] is None

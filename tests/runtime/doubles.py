@@ -19,7 +19,19 @@ from poller.domain.place import Place
 from poller.domain.starting import Job
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status
-from poller.protocols import Added, Batch, Emitter, FinishedRun, News, Roll, Saved, Stored, Tenure, TransitionPage
+from poller.protocols import (
+    Added,
+    Batch,
+    Emitter,
+    FinishedRun,
+    Mailroom,
+    News,
+    Roll,
+    Saved,
+    Stored,
+    Tenure,
+    TransitionPage,
+)
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
 from poller.runtime.failing import FailingPolls
@@ -303,12 +315,13 @@ def build_house(
     emitters: Sequence[Emitter] = (),
     draw: Callable[[], float] = lambda: 0.5,
     forecasts: Forecasts | None = None,
+    mailroom: Mailroom | None = None,
     **options: float,
 ) -> House:
     """A scheduler that polls ``entries`` at ``providers``; ``options`` are those of every lane."""
     store, listener, logs = store or MemoryStore(), Listener(), structlog.testing.LogCapture()
     logger = structlog.wrap_logger(None, processors=[logs], wrapper_class=structlog.make_filtering_bound_logger(0))
-    committer = Committer(store, [listener, *emitters], clock(), logger)
+    committer = Committer(store, [listener, *emitters], clock(), logger, mailroom=mailroom)
     scheduler = Scheduler(
         committer=committer,
         observer=listener,

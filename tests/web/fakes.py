@@ -14,13 +14,23 @@ from structlog.typing import FilteringBoundLogger
 from poller.config.settings import Settings
 from poller.config.watchlist import AddedReader, EntryReader
 from poller.config.wording import Mistake
-from poller.domain.errors import NoSuchTaskError, PollerError, StoreError, WatchlistError
+from poller.domain.errors import NoSuchSinkError, NoSuchTaskError, PollerError, StoreError, WatchlistError
 from poller.domain.events import EVERYTHING, Sought, Transition
 from poller.domain.observation import Outcome
 from poller.domain.place import Place
 from poller.domain.state import State
 from poller.domain.task import Entry
-from poller.protocols import Added, Member, News, TransitionPage, WatchedTask
+from poller.protocols import (
+    Added,
+    Backlog,
+    DeadLetter,
+    DeadPage,
+    Member,
+    News,
+    SinkRecord,
+    TransitionPage,
+    WatchedTask,
+)
 from poller.web.api import Api
 from poller.web.control import Control
 from poller.web.eventstream import EventStreams
@@ -31,6 +41,7 @@ from poller.web.pictures import Pictures
 from poller.web.selection import in_turns
 from poller.web.server import RenderMetrics, build_app
 from poller.web.shapes import StartedJson
+from poller.web.sinks import SinkApi
 from tests.emit.fakes import NOW, FakeWatched, FakeWatching
 
 Client = TestClient[web.Request, web.Application]
@@ -135,6 +146,40 @@ class FakeCounts:
         return sum(sum(each.values()) for each in self.counted.values())
 
 
+@dataclass
+class FakeDesk:
+    """Sinks with their dead letters; cursors are how many were given out already."""
+
+    letters: dict[str, list[DeadLetter]] = field(default_factory=dict)
+    asked: list[tuple[str, Sequence[str] | None]] = field(default_factory=list)
+    broken: bool = False
+
+    async def records(self) -> Sequence[SinkRecord]:
+        if self.broken:
+            raise StoreError("poller.db: disk I/O error; see that the disk is well")
+        return [
+            SinkRecord(name, "webhook", True, 7, Backlog(2, NOW, len(dead)), "HTTP 500", NOW + 1, NOW)
+            for name, dead in self.letters.items()
+        ]
+
+    async def dead(self, sink: str, limit: int, cursor: str | None) -> DeadPage:
+        if cursor == "nonsense":
+            raise ValueError("a next_cursor of an earlier page is allowed")
+        start = int(cursor or 0)
+        dead, end = self._of(sink), start + limit
+        return DeadPage(dead[start:end], str(end) if end < len(dead) else None)
+
+    async def redeliver(self, sink: str, ids: Sequence[str] | None) -> int:
+        dead = self._of(sink)
+        self.asked.append((sink, ids))
+        return len(dead) if ids is None else sum(each.transition.transition_id in ids for each in dead)
+
+    def _of(self, sink: str) -> list[DeadLetter]:
+        if sink not in self.letters:
+            raise NoSuchSinkError(sink)
+        return self.letters[sink]
+
+
 SETTINGS = Settings.model_validate({"providers": {"jobs": {"kind": "http", "params": {"zone": "z"}}}})
 
 
@@ -234,6 +279,7 @@ class World:
     replicas: FakeReplicas = field(default_factory=FakeReplicas)
     counts: FakeCounts = field(default_factory=FakeCounts)
     watchlist: FakeWatchlist | None = field(default_factory=FakeWatchlist)
+    desk: FakeDesk = field(default_factory=FakeDesk)
     render: RenderMetrics = render_metrics
     log: CapturingLogger = field(default_factory=CapturingLogger)
     token: str | None = None
@@ -258,7 +304,8 @@ class World:
         pictures = Pictures(census, self.watching, self.store, self.replicas, self.counts, FakeClock())
         page = StatusPage(pictures, prefix)
         api = Api(census, self.watching, self.store, self.feed, self.streams, prefix)
-        app = build_app(self.watching, page, api, self.render, control, logger, self.login, self.prefix)
+        served = [*control.endpoints(prefix), *api.endpoints(), *SinkApi(self.desk, control.guarded).endpoints()]
+        app = build_app(self.watching, page, served, self.render, logger, self.login, self.prefix)
         app.on_shutdown.append(self.streams.close)
         return app
 

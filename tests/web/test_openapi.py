@@ -12,7 +12,7 @@ from poller.domain.observation import Failure, Outcome, Subtasks
 from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import State
 from poller.domain.task import Contact
-from poller.protocols import PollRecord
+from poller.protocols import DeadLetter, PollRecord
 from poller.web.selection import parse_page, parse_selection, parse_sought
 from tests.emit.fakes import NOW, watched
 from tests.web.fakes import Client, World, moved
@@ -99,13 +99,15 @@ def query_of(document: dict[str, Any], path: str) -> set[str]:
 async def test_just_the_parameters_that_are_read_are_described(client: Client) -> None:
     """Of every list, and of the events."""
     document = await described(client)
-    tasks, transitions, events = Noting(), Noting(), Noting()
+    tasks, transitions, events, page = Noting(), Noting(), Noting(), Noting()
     parse_selection(tasks)
     parse_sought(transitions)
     parse_page(transitions)
     parse_sought(events, times=False)
+    parse_page(page)
     assert query_of(document, "/api/v1/tasks") == tasks.asked
     assert query_of(document, "/api/v1/transitions") == transitions.asked
+    assert query_of(document, "/api/v1/sinks/{name}/dead") == page.asked
     assert query_of(document, "/api/v1/events") == events.asked | {"last_event_id"}
 
 
@@ -129,6 +131,7 @@ def filled() -> World:
     world.watching.shown += [full, watched("none", State.UNKNOWN)]
     world.watching.polled.append(("full", PollRecord(NOW, Outcome.ANSWERED, State.RUNNING)))
     world.store.kept += [moved("full", 1), moved("full", 2, State.PENDING)]
+    world.desk.letters = {"ops": [DeadLetter(moved("full", 1), 3, NOW, "HTTP 410 Gone")], "none": []}
     return world
 
 
@@ -137,6 +140,9 @@ ASKED = [
     *(("/api/v1/tasks/full" + part, 200) for part in ("", "/transitions", "/runs", "/polls")),
     ("/api/v1/tasks/none", 200),
     ("/api/v1/tasks/nobody", 404),
+    *((path, 200) for path in ("/api/v1/sinks", "/api/v1/sinks/ops/dead", "/api/v1/sinks/none/dead")),
+    ("/api/v1/sinks/nobody/dead", 404),
+    ("/api/v1/sinks/ops/dead?limit=0", 400),
     ("/api/v1/tasks?limit=0", 400),
     ("/api/v1/transitions?since=soon", 400),
     ("/api/v1/transitions?cursor=x", 400),
@@ -150,7 +156,7 @@ async def test_answers_are_as_described(asked: str, status: int) -> None:
     """Good ones and bad ones, full ones and empty ones."""
     async with filled().client() as client:
         document = await described(client)
-        path = re.sub(r"/tasks/(full|none|nobody)", "/tasks/{name}", asked.partition("?")[0])
+        path = re.sub(r"/(full|ops|none|nobody)\b", "/{name}", asked.partition("?")[0])
         async with client.get(asked) as response:
             assert response.status == status
             body = await response.json() if response.content_type == "application/json" else await response.text()
@@ -163,6 +169,9 @@ CHANGES: Iterable[tuple[str, str, Any, int]] = [
     ("POST", "/api/v1/tasks/full/start", None, 202),
     ("POST", "/api/v1/tasks/full/rearm", None, 404),
     ("DELETE", "/api/v1/tasks/full", None, 404),
+    *(("POST", "/api/v1/sinks/ops/redeliver", body, 200) for body in ({"all": True}, {"events": ["full-1"]})),
+    ("POST", "/api/v1/sinks/ops/redeliver", {"all": False}, 400),
+    ("POST", "/api/v1/sinks/full/redeliver", {"all": True}, 404),
     ("POST", "/-/reload", None, 200),
 ]
 
@@ -172,7 +181,7 @@ async def test_changes_are_as_described(method: str, asked: str, body: Any, stat
     """With the token, and without it."""
     async with filled().client() as client:
         document = await described(client)
-        path = asked.replace("/full", "/{name}")
+        path = re.sub(r"/(full|ops)\b", "/{name}", asked)
         for headers, expected in ((TOKEN, status), ({}, 401)):
             async with client.request(method, asked, json=body, headers=headers) as response:
                 assert response.status == expected
@@ -184,7 +193,9 @@ async def test_who_has_an_answer_already_is_not_sent_it_again(client: Client, wo
     """Until it changes (RFC 9110, 13.1.2); a HEAD has the same tag."""
     world.store.kept.append(moved("a", 1))
     world.watching.shown.append(watched("a"))
-    for path in (OPENAPI, "/api/v1/tasks", "/api/v1/tasks/a", "/api/v1/transitions", "/api/v1/tasks/a/runs"):
+    world.desk.letters["ops"] = []
+    lists = ("/api/v1/tasks", "/api/v1/transitions", "/api/v1/tasks/a/runs", "/api/v1/sinks", "/api/v1/sinks/ops/dead")
+    for path in (OPENAPI, "/api/v1/tasks/a", *lists):
         async with client.get(path) as response:
             tag = response.headers["ETag"]
         async with client.head(path) as response:

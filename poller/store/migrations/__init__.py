@@ -19,7 +19,7 @@ VERSION_TABLE = "poller_schema"
 _LOCK = 0x706F6C6C6572
 """The key, "poller" in ASCII, of the advisory lock under which PostgreSQL is migrated."""
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that `poller.store.schema` describes."""
 
 
