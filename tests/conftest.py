@@ -11,7 +11,9 @@ from hypothesis import settings
 pytest_plugins = ["tests.postgresql", "tests.pgbouncer"]
 
 settings.register_profile("default", deadline=None, max_examples=50)
-settings.register_profile("ci", settings.get_profile("ci"), deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "ci", settings.get_profile("ci"), deadline=None, max_examples=50, derandomize=True, print_blob=True
+)
 if profile := os.environ.get("HYPOTHESIS_PROFILE"):
     settings.load_profile(profile)
 
@@ -31,6 +33,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     marks = list(item.iter_markers("looptime"))
     if marks and not any("noop_cycles" in mark.kwargs for mark in marks):
         item.add_marker(pytest.mark.looptime(noop_cycles=4))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spreads the modules whose tests start processes among the others: while some wait, others compute.
+
+    Modules stay whole, for what their tests share, and the order is the same in every worker.
+    """
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(str(item.path), []).append(item)
+    waiting = [tests for tests in modules.values() if any(test.get_closest_marker("e2e") for test in tests)]
+    computing = [tests for tests in modules.values() if not any(tests is each for each in waiting)]
+    # Each module at its share of the way through its own kind.
+    placed = [(place / len(kind), tests) for kind in (waiting, computing) for place, tests in enumerate(kind)]
+    items[:] = [test for _, tests in sorted(placed, key=lambda each: each[0]) for test in tests]
 
 
 Report = TypeVar("Report", pytest.CollectReport, pytest.TestReport)

@@ -116,7 +116,7 @@ class _Start:
 def _empty(served: Server, folder: Path) -> int:
     with TemporaryDirectory(dir=folder) as name:
         with daemon(write_config(Path(name), served.url, 0, 1.0, 100)) as idle:
-            time.sleep(3)
+            time.sleep(1)
             return idle.process.memory_bytes()
 
 
