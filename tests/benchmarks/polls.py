@@ -30,7 +30,7 @@ HEADROOM = 2.0
 class Load:
     """``tasks`` are polled at a ``pace`` per second, and measured in so many ``runs`` of so many ``seconds``.
 
-    ``warm_up`` is how long a client polls before it is measured, seconds; the daemon besides its first round. With
+    ``warm_up`` is how long a client polls before it is measured, seconds; the daemon besides its first rounds. With
     ``changes``, one in so many polls tells another progress.
     """
 
@@ -162,7 +162,8 @@ def _daemon_run(load: Load, served: Server, folder: Path) -> Window:
     with TemporaryDirectory(dir=folder) as name:
         config = write_config(Path(name), served.url, load.tasks, load.interval, HEADROOM * load.pace)
         with daemon(config) as polling:
-            sleep(load.interval + load.warm_up)
+            # More polls come in the first rounds, until each task's own pace is known.
+            sleep(3 * load.interval + load.warm_up)
             window = served.window(polling.process, load.seconds)
             polling.check_answered()
             return window
