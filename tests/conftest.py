@@ -35,21 +35,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.looptime(noop_cycles=4))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads the modules whose tests start processes among the others: while some wait, others compute.
-
-    Modules stay whole, for what their tests share, and the order is the same in every worker.
-    """
-    modules: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        modules.setdefault(str(item.path), []).append(item)
-    waiting = [tests for tests in modules.values() if any(test.get_closest_marker("e2e") for test in tests)]
-    computing = [tests for tests in modules.values() if not any(tests is each for each in waiting)]
-    # Each module at its share of the way through its own kind.
-    placed = [(place / len(kind), tests) for kind in (waiting, computing) for place, tests in enumerate(kind)]
-    items[:] = [test for _, tests in sorted(placed, key=lambda each: each[0]) for test in tests]
-
-
 Report = TypeVar("Report", pytest.CollectReport, pytest.TestReport)
 
 

@@ -315,7 +315,9 @@ async def test_a_commit_that_loses_in_a_deadlock(
         await there.until_over()
     await there.assert_nothing_lost()
     assert_calm(there.running, troubles=None)
-    assert "was in deadlock" in there.running.logged("store.failing")[-1]["error"]
+    # On a busy machine it may have waited for too long before there was a deadlock; it is tried again all the same.
+    reasons = ("was in deadlock", "another transaction holds what this one needs")
+    assert any(reason in there.running.logged("store.failing")[-1]["error"] for reason in reasons)
 
 
 async def deadlocked(other: asyncpg.Connection) -> bool:
