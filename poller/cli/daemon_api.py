@@ -16,6 +16,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from poller.cli.eventreader import EventReader, Received
+from poller.cli.options import daemon_at, given_token
 from poller.domain.errors import (
     ConfigError,
     NoDaemonError,
@@ -102,6 +103,13 @@ class Access:
             return ssl.create_default_context(cafile=self.ca)
         except OSError as error:
             raise PollerError(f"--ca: {self.ca} holds no certificates that can be read: {error}") from None
+
+
+def changing(config: Path | None, url: str | None, token_file: Path | None, ca: Path | None, insecure: bool) -> Access:
+    """How to get to a daemon to change something: with the token that is given, else that of its own config."""
+    address, prefix, own = daemon_at(url, config)
+    token = given_token(token_file) or (own.reveal() if own is not None else None)
+    return Access(address, prefix, ca=ca, insecure=insecure, token=token)
 
 
 def _header(user: str, password: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from poller.cli import tables
-from poller.cli.daemon_api import Access, fetch_dead, fetch_sinks, redeliver_events
+from poller.cli.daemon_api import Access, changing, fetch_dead, fetch_sinks, redeliver_events
 from poller.cli.options import (
     AsJson,
     Authorities,
@@ -19,8 +20,6 @@ from poller.cli.options import (
     Insecure,
     TokenFile,
     User,
-    daemon_at,
-    given_token,
     run_async,
 )
 from poller.domain.errors import ConfigError
@@ -138,7 +137,7 @@ def redeliver(  # noqa: PLR0913, PLR0917 - each is an option of the command
     """
     if bool(events) == every:
         raise typer.BadParameter("the ids of events, or --all, and not both", param_hint="'[EVENT]...'")
-    access = _access(config, url, token_file, ca, insecure)
+    access = changing(config, url, token_file, ca, insecure)
     asked = list(dict.fromkeys(events or ()))
     told = run_async(lambda: redeliver_events(access, sink, None if every else asked))
     if as_json:
@@ -180,12 +179,11 @@ def _access(
     token_file: Path | None,
     ca: Path | None,
     insecure: bool,
-    user: str | None = None,
+    user: str | None,
 ) -> Access:
-    """How to get to the daemon: with the token that is given, else that of its own config."""
-    address, prefix, own = daemon_at(url, config)
-    token = given_token(token_file) or (own.reveal() if own is not None else None)
-    return Access(address, prefix, user, ca, insecure, None if user else token)
+    """How to get to the daemon: as the user that is given, else with the token as for changes."""
+    access = changing(config, url, token_file, ca, insecure)
+    return replace(access, user=user, token=None) if user else access
 
 
 def _print_all(objects: Iterable[Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from poller.cli import tables
-from poller.cli.daemon_api import Access, Told, add_tasks, fetch_tasks, rearm_tasks, remove_tasks
+from poller.cli.daemon_api import Access, Told, add_tasks, changing, fetch_tasks, rearm_tasks, remove_tasks
 from poller.cli.options import (
     AsJson,
     Authorities,
@@ -19,9 +19,7 @@ from poller.cli.options import (
     Insecure,
     TokenFile,
     User,
-    daemon_at,
     duration,
-    given_token,
     run_async,
 )
 from poller.config.textfile import Unreadable, decoded, read_text
@@ -98,7 +96,7 @@ def add(  # noqa: PLR0913, PLR0917 - each is an option of the command
         {"params": _pairs("--param", param), "labels": _pairs("--label", label), "follow": follow},
     )
     body, content_type = _body(task, file)
-    access = _access(config, url, token_file, ca, insecure)
+    access = changing(config, url, token_file, ca, insecure)
     told = _added(access, body, content_type, name or _shown(file))
     if as_json:
         tables.print_json(told)
@@ -124,7 +122,7 @@ def remove(
 
     Exit status 0: done, 1: one was refused, 2: usage.
     """
-    access = _access(config, url, token_file, ca, insecure)
+    access = changing(config, url, token_file, ca, insecure)
     _report(remove_tasks(access, names), as_json)
 
 
@@ -143,7 +141,7 @@ def rearm(
 
     Exit status 0: done, 1: one was refused, 2: usage.
     """
-    access = _access(config, url, token_file, ca, insecure)
+    access = changing(config, url, token_file, ca, insecure)
     _report(rearm_tasks(access, names), as_json)
 
 
@@ -164,7 +162,7 @@ def list_tasks(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     Example: poller watch list --source api --owner ann --url http://127.0.0.1:9817
     """
-    access = replace(_access(config, url, token_file, ca, insecure), user=user)
+    access = replace(changing(config, url, token_file, ca, insecure), user=user)
     filters = {key: value for key, value in (("owner", owner), ("source", source)) if value}
     tasks = run_async(lambda: fetch_tasks(access, filters))
     if as_json:
@@ -230,13 +228,6 @@ _TOO_LARGE = Unreadable("more than 16 MiB, at most 16 MiB is allowed")
 
 def _shown(file: Path | None) -> str:
     return "stdin" if file in (None, _STDIN) else str(file)
-
-
-def _access(config: Path | None, url: str | None, token_file: Path | None, ca: Path | None, insecure: bool) -> Access:
-    """How to get to the daemon: with the token that is given, else that of its own config."""
-    address, prefix, own = daemon_at(url, config)
-    token = given_token(token_file) or (own.reveal() if own is not None else None)
-    return Access(address, prefix, ca=ca, insecure=insecure, token=token)
 
 
 # --- what is told ------------------------------------------------------------------------------------------------
