@@ -5,6 +5,7 @@ import select
 import ssl
 import time
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any, Protocol, cast
@@ -154,8 +155,8 @@ class HttpTransport:
         protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         transport.write(_message(request, proxy))
         message, payload = await protocol.read()
-        while 100 <= message.code < 200:
-            # More is to come (RFC 9110, section 15.2); to change the protocol was not asked for.
+        while 100 <= message.code < 200 and message.code != 101:
+            # More is to come (RFC 9110, section 15.2), but from who changes to another protocol.
             message, payload = await protocol.read()
         if message.code == 407 and proxy is not None:
             raise NotBroughtError(proxy_login_refused(self._route(request, proxy)))
@@ -195,11 +196,16 @@ def _message(request: Request, proxy: Proxy | None) -> bytes:
     lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
     lines.append(_usual_headers(tuple(request.headers)))
     if request.body or request.method != "GET":
-        lines.append(f"Content-Length: {len(request.body)}\r\n")
+        lines.append(_length(tuple(request.headers), len(request.body)))
     if proxy is not None and plain_proxy:
         lines += [f"{name}: {value}\r\n" for name, value in proxy.headers.items()]
     lines.append("\r\n")
     return "".join(lines).encode() + request.body
+
+
+def _length(given: Iterable[str], length: int) -> str:
+    """The line that tells the length of the body, unless it is among the headers ``given``."""
+    return "" if "content-length" in map(str.lower, given) else f"Content-Length: {length}\r\n"
 
 
 @lru_cache(maxsize=256)

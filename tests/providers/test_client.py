@@ -874,3 +874,23 @@ class TestUnchanged:
         first = await provider.poll(entry(JOBS, "job"))
         assert first.said is None
         assert (await provider.poll(entry(JOBS, "job"), first.said)).message == "*** is here"
+
+
+async def test_who_changes_to_another_protocol_has_answered(rig: Rig) -> None:
+    """Nothing more is waited for, and the connection is used no more."""
+    upgrade = then_silence(b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+    wire = await rig.wire(upgrade, OK)
+    provider = rig.connect(wire.url)
+    first, second = [await provider.poll(entry(JOBS, "job")) for _ in range(2)]
+    assert (first.outcome, first.http_status) == (Outcome.UNRECOGNIZED, 101)
+    assert (second.state, wire.connections) == (State.SUCCEEDED, 2)
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "2"}])
+async def test_a_bodys_length_is_told_once(rig: Rig, headers: Mapping[str, str]) -> None:
+    """By whoever made the request, or else on the way."""
+    wire = await rig.wire(OK)
+    transport = HttpTransport(timeout=PATIENCE, max_in_flight=1)
+    await transport.exchange(Request("POST", wire.url, "/", headers=headers, body=b"{}"))
+    await transport.close()
+    assert wire.requests[0].header("Content-Length") == "2"
