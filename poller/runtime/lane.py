@@ -406,8 +406,8 @@ class Lane:
         """Counts a request that has come back."""
         self.in_flight -= 1
         self._probed()
-        # Where more than one may be under way, nobody waits for this one to come back.
-        if self._circuit.phase is not Phase.OPEN or self._retired or self._replicas > 1:
+        # While it is open, whoever has nothing to do afterwards looks whether somebody waits for that.
+        if self._circuit.phase is not Phase.OPEN or self._retired:
             self._stir()
 
     async def _poll(self, watch: Watch, epoch: int) -> None:
