@@ -9,7 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poller.config.settings import Settings
-from poller.config.watchlist import Collected, Collector, Diff, EntryReader, TaskFile, diff, numbered, read_tasks
+from poller.config.watchlist import (
+    Collected,
+    Collector,
+    Diff,
+    EntryReader,
+    TaskFile,
+    diff,
+    keep_equal,
+    numbered,
+    read_tasks,
+)
 from poller.config.wording import Mistake
 from poller.config.yamlfile import written_float
 from poller.domain.errors import Problem
@@ -351,3 +361,17 @@ def test_a_diff_accounts_for_every_name_once(old: dict[str, Entry], new: dict[st
     untouched = {name for name in new if old.get(name) == new[name]}
     assert sorted([*told.added, *told.changed, *told.removed, *untouched]) == sorted({*old, *new})
     assert set(told.restarted) <= set(told.changed)
+
+
+def test_entries_that_stay_the_same_are_not_there_twice() -> None:
+    """After a reload those from before are kept; what differs is the new one, and nothing goes or comes by that."""
+    old = {name: Entry(name, "p", "o", {"id": "1"}) for name in "abc"}
+    new = {name: Entry(name, "p", "o", {"id": "2" if name == "b" else "1"}) for name in "bcd"}
+    changed, added = new["b"], new["d"]
+    keep_equal(old, new)
+    assert (list(new), new["c"] is old["c"], new["b"] is changed, new["d"] is added) == (
+        ["b", "c", "d"],
+        True,
+        True,
+        True,
+    )

@@ -509,3 +509,14 @@ async def test_only_one_daemon_expires_a_task(pair: Sequence[Store]) -> None:
     before = await revision(pair[0])
     assert sum(await asyncio.gather(*(pair[number % 2].expire(T0 + 9) for number in range(6)))) == 1
     assert await revision(pair[1]) == before + 1
+
+
+async def test_an_entry_that_is_known_is_not_made_again(store: Store) -> None:
+    """It is the very one; what differs in anything, or has another name, is as the store has it."""
+    stored = [filed(name, labels={"team": "ads"}) for name in ("a", "b", "c")]
+    await store.watch(stored, T0)
+    known = {"a": replace(stored[0]), "b": replace(stored[1], labels={}), "x": stored[2]}
+    told = {each.entry.name: each for each in (await store.tasks(known=known)).tasks}
+    assert told["a"].entry is known["a"]
+    assert [told[name].entry for name in "abc"] == stored
+    assert told["a"].saved.params == stored[0].params

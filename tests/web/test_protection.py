@@ -53,7 +53,10 @@ class Files:
         return cert
 
     def protection(self) -> Protection:
-        return Protection(self.folder / "web.yml", structlog.wrap_logger(None, processors=[self.log]))
+        return Protection(
+            self.folder / "web.yml",
+            structlog.wrap_logger(None, processors=[self.log], wrapper_class=structlog.make_filtering_bound_logger(0)),
+        )
 
     def events(self) -> list[str]:
         return [entry["event"] for entry in self.log.entries]
