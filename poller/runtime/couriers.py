@@ -67,7 +67,7 @@ class Courier:
         self._patience = patience
         self._outbox, self._tenure, self._clock = office.outbox, office.tenure, office.clock
         self._draw = office.draw
-        self._trouble = office.trouble
+        self._trouble, self._logger = office.trouble, office.logger
         self._teller = teller
         self._counts = counts
         self._condition = Condition()
@@ -184,7 +184,12 @@ class Courier:
             self._teller.buried(buried, error)
 
     async def _deliver(self, some: Sequence[Delivery]) -> None:
-        answer = await self._sink.deliver([each.transition for each in some])
+        try:
+            answer = await self._sink.deliver([each.transition for each in some])
+        except Exception as error:
+            # A fault of poller's own must not end the daemon, which would meet with it again at the next start.
+            self._logger.exception("sink.broken", sink=self.name)
+            answer = Answer(f"a fault in poller: {type(error).__name__}")
         self._attempts -= 1
         self._under_way -= {each.seq for each in some}
         for each in some:

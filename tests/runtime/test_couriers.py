@@ -585,3 +585,21 @@ async def test_people_are_told_of_sinks_that_are_and_of_those_that_were() -> Non
         await desk.dead("nope", 10, None)
     with pytest.raises(NoSuchSinkError, match="was"):
         await desk.redeliver("was", None)
+
+
+async def test_a_fault_of_pollers_own_is_one_failed_attempt() -> None:
+    """It is logged with its traceback, and neither ends the daemon nor holds up other tasks; the event comes again."""
+
+    def break_once(_transition: Transition, attempt: int) -> Answer:
+        if attempt == 1:
+            raise RuntimeError("oh")
+        return TAKEN
+
+    world, sink = World(), ScriptedSink(script(broken=break_once))
+    world.outbox.put("ops", moved("broken"), moved("well"))
+    async with world.at_work(ops=sink):
+        await asyncio.sleep(30)
+    assert sorted(sink.taken) == ["broken-1", "well-1"]
+    assert world.events().count("sink.broken") == 1
+    (failing,) = world.logged("sink.failing")
+    assert failing["error"] == "a fault in poller: RuntimeError"
