@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.tracing import Trace
 from yarl import URL
 
@@ -265,16 +265,33 @@ def _boot_time() -> float:
 
 
 class _Bounded(ResponseHandler):
-    """Gives up a connection on which more comes than an answer can be: HTTP sets no end to what is not the body."""
+    """Gives up a connection on which more comes than an answer can be: HTTP sets no end to what is not the body.
+
+    Whatever ends an exchange reaches who waits for it, at the first line or in the middle of the body. aiohttp itself
+    tells only who waits for the first line of what is no HTTP any more; its client has a clock of its own for the rest.
+    """
 
     used_at: float | None = None
     """When it was last taken into use, on the clock that goes on while the machine sleeps."""
     _received = 0
+    _body: aiohttp.StreamReader | None = None
 
     def set_response_params(self, **params: Any) -> None:
         """Another answer begins."""
-        self._received = 0
+        self._received, self._body = 0, None
         super().set_response_params(**params)
+
+    def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
+        """The head of an answer is there; its body may yet come."""
+        self._body = data[1]
+        super().feed_data(data, size)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Nothing more comes: whoever waits for the answer gets ``exc``, unless it is there or said why it is not."""
+        super().set_exception(exc, *cause)
+        body = self._body
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(exc, *cause)
 
     def data_received(self, data: bytes) -> None:
         """Passes on what came, up to MOST_RECEIVED."""
@@ -285,11 +302,9 @@ class _Bounded(ResponseHandler):
             self.give_up(EndlessError())
 
     def give_up(self, error: Exception) -> None:
-        """Ends the exchange: whoever waits for the answer gets ``error``."""
+        """Ends the exchange."""
+        self.set_exception(error)
         if self.transport is not None:
-            self.set_exception(error)
-            if self._payload is not None:
-                self._payload.set_exception(error)
             self.transport.abort()
 
 

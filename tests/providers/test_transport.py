@@ -572,3 +572,62 @@ async def test_a_server_that_hangs_up_at_once_is_asked_once() -> None:
         assert wire.connections == count
     await transport.close()
     await wire.stop()
+
+
+# --- what breaks while a body is being read --------------------------------------------------------------------------
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def in_pieces(*pieces: bytes) -> Behaviour:
+    """Says them one by one, so that each is read before the next comes, and then nothing more."""
+
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(60)
+
+    return behave
+
+
+BROKEN = {
+    "no chunk": (CHUNKED, b"zz\r\n"),
+    "a chunk, then none": (CHUNKED + b"2\r\n{}\r\n", b"zz\r\n"),
+    "a trailer that is too long": (CHUNKED + b"0\r\nX: ", b"x" * 65_536),
+    "a trailer that is too long, in pieces": (CHUNKED, b"0\r\n", b"X: ", *(b"x" * 2_000,) * 10),
+    "too many trailers": (CHUNKED + b"0\r\n", b"X: 1\r\n" * 10_000),
+}
+
+
+async def broken(row: Any, tmp_path: Path) -> None:
+    """What is no HTTP is told as soon as it came, wherever in the answer that was; nobody waits for more of it."""
+    wire = Wire((in_pieces(*row),))
+    await wire.start()
+    try:
+        assert (await brought(wire.url)).startswith("what came is no HTTP")
+    finally:
+        await wire.stop()
+
+
+test_what_breaks_off_in_a_body_is_told_at_once = pytest.mark.parametrize("row", BROKEN.values(), ids=BROKEN)(
+    on_each_loop(broken)
+)
+
+
+async def test_a_pool_that_closes_ends_what_is_being_asked() -> None:
+    """Who still waits for the rest of an answer is told, and does not wait for ever."""
+    wire = Wire((then_silence(CHUNKED),))
+    await wire.start()
+    transport = HttpTransport(timeout=1.0, max_in_flight=2)
+    try:
+        asked = asyncio.create_task(brought(wire.url, transport))
+        while not wire.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        await transport.close()
+        async with asyncio.timeout(PATIENCE):
+            assert (await asked).endswith("closed the connection without an answer")
+    finally:
+        await wire.stop()
