@@ -1,12 +1,15 @@
-"""What holds for every test: how hypothesis searches, and that in CI nothing is left out."""
+"""What holds for every test: how hypothesis searches, what is traced, and that in CI nothing is left out."""
 
 import asyncio
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+
+ROOT = Path(__file__).parent
 
 pytest_plugins = ["tests.postgresql", "tests.pgbouncer"]
 
@@ -28,8 +31,16 @@ def loop_between_tests() -> Generator[None]:
     loop.close()
 
 
+TRACED = (ROOT / "domain", ROOT / "providers")
+"""The tests of the code that must be covered to the last branch."""
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Virtual time moves after few rounds of a loop with nothing to do: the default, 42, is most of a long test."""
+    """Leaves untraced what tests something else. And moves virtual time after few rounds of a loop that has nothing to
+    do: the default, 42, is most of a long test.
+    """
+    if not any(item.path.is_relative_to(folder) for folder in TRACED):
+        item.add_marker(pytest.mark.no_cover)
     marks = list(item.iter_markers("looptime"))
     if marks and not any("noop_cycles" in mark.kwargs for mark in marks):
         item.add_marker(pytest.mark.looptime(noop_cycles=4))

@@ -4,6 +4,7 @@ import pytest
 
 from poller.domain.errors import (
     ConfigError,
+    NoSuchSinkError,
     NoSuchTaskError,
     PollerError,
     Problem,
@@ -12,6 +13,7 @@ from poller.domain.errors import (
     StoreError,
     StoreLockedError,
     UnstartableError,
+    WatchlistError,
 )
 from poller.domain.observation import Observation, Outcome
 
@@ -61,3 +63,15 @@ def test_an_unknown_task_is_named() -> None:
     """In the words, and for programs."""
     error = NoSuchTaskError("ctr model")
     assert (str(error), error.name) == ("no task 'ctr model' is known", "ctr model")
+
+
+def test_an_unknown_sink_is_named() -> None:
+    """In the words, and for programs."""
+    error = NoSuchSinkError("pager")
+    assert (str(error), error.name) == ("no sink 'pager' is in the config", "pager")
+
+
+def test_a_refused_change_of_the_watchlist_names_the_tasks() -> None:
+    """In the order given, however they are given."""
+    error = WatchlistError("two are in files", (name for name in ("b", "a")))
+    assert (str(error), error.tasks) == ("two are in files", ("b", "a"))

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from poller.domain.cadence import EARLY_STRETCH, next_delay
 from poller.domain.forecast import Outlook, outlook
 from poller.domain.progress import Curve, Mark, marked
-from poller.domain.prospect import Basis, Prospect, prospect
+from poller.domain.prospect import Basis, ExpectedEnd, Prospect, expected_end, prospect
 from poller.domain.state import State
 from poller.domain.task import Contact, Entry, Policy, Status, Task
 
@@ -199,3 +200,26 @@ class TestDelay:
         if seen is not None:
             assert age <= seen.low * (1 + 1e-9)
             assert all(a <= b * (1 + 1e-9) for a, b in pairwise((seen.low, seen.expected, seen.high)))
+
+
+FORESEEN = Prospect(Basis.HISTORY, expected=600.0, low=500.0, high=900.0, next_age=550.0)
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "state", "expected"),
+    [
+        (FORESEEN, State.RUNNING, ExpectedEnd(Basis.HISTORY, 1_600.0, 1_500.0, 1_900.0)),
+        (FORESEEN, State.PENDING, ExpectedEnd(Basis.HISTORY, 1_600.0, 1_500.0, 1_900.0)),
+        (replace(FORESEEN, basis=Basis.PACE), State.RUNNING, ExpectedEnd(Basis.PACE, 1_600.0, None, None)),
+        (FORESEEN, State.SUCCEEDED, None),
+        (FORESEEN, State.UNKNOWN, None),
+        (FORESEEN, State.MISSING, None),
+        (None, State.RUNNING, None),
+    ],
+)
+def test_an_expected_end_counts_from_the_begin_of_the_run(
+    foreseen: Prospect | None, state: State, expected: ExpectedEnd | None
+) -> None:
+    """Of what is pending or running, and where something is known; a pace knows no spread."""
+    status = Status(first_seen_at=990.0, since=1_000.0, run_since=1_000.0, state=state)
+    assert expected_end(status, foreseen, 1_000.0) == expected

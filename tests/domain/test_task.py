@@ -1,12 +1,13 @@
 """The task as such: which one it is, and whether it is polled any more."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
 from poller.domain.state import State
-from poller.domain.task import Contact, Entry, Policy
+from poller.domain.task import ADDED, Contact, Entry, Policy
 from tests.domain.lives import task_in
 
 PARAMS = {"task_id": "008aae2e", "workspace": "ws1"}
@@ -76,3 +77,10 @@ def test_a_new_contact_has_nothing_to_tell() -> None:
     contact = Contact()
     assert (contact.polls, contact.attempt, contact.consecutive_failures, contact.missing_polls) == (0, 0, 0, 0)
     assert {contact.last_polled_at, contact.silent_since, contact.unanswered_since, contact.missing_since} == {None}
+
+
+def test_what_the_api_added_stands_in_no_file() -> None:
+    """By its source, which no file can have."""
+    assert replace(ENTRY, source=ADDED).added
+    assert not ENTRY.added
+    assert not replace(ENTRY, source="tasks.yaml").added
