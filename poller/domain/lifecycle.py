@@ -68,6 +68,8 @@ def begin(entry: Entry, now: float) -> Task:
 
 def resume(entry: Entry, status: Status, contact: Contact, saved_at: float, now: float) -> Task:
     """A task as it was stored at ``saved_at``: the time nobody polled is not held against it."""
+    if contact.silent_since is None and contact.unanswered_since is None:
+        return Task(entry, status, contact)
     gap = max(0.0, now - saved_at)
     shifted = replace(
         contact,

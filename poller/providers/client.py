@@ -80,6 +80,8 @@ def _staying(required: tuple[str, ...], optional: tuple[str, ...], changing: tup
     return tuple(sorted({*required, *optional}.difference(changing)))
 
 
+# The same few names and values are in the families of thousands of tasks.
+@lru_cache(maxsize=1_024)
 def _quoted(text: str) -> str:
     # Not `encode_query`: half a surrogate pair, which cannot be sent, may still be watched in vain.
     return text if is_unreserved(text) else quote(text, safe="", errors="surrogatepass")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import lru_cache
 from itertools import starmap
+from operator import itemgetter
+from sys import intern
 from typing import Any
 
 import orjson
@@ -37,11 +39,15 @@ EXPECTED = ("expected_basis", "expected_at", "expected_low_at", "expected_high_a
 
 _NONE: Mapping[str, Entry] = {}
 _STATES = {state.value: state for state in State}
-_STATE, _SUBTASKS = KNOWLEDGE.index("state"), KNOWLEDGE.index("subtasks")
+_BASES = {basis.value: basis for basis in Basis}
+_means = itemgetter(*IDENTITY, *MANNER)
+_knowledge = itemgetter(*KNOWLEDGE)
+_STATE, _SUBTASKS, _RAW, _RUN_SINCE = map(KNOWLEDGE.index, ("state", "subtasks", "raw_status", "run_since"))
 _CONTACT_FIELDS = tuple(field.name for field in fields(Contact))
 _FAILURE = _CONTACT_FIELDS.index("last_failure")
 _SAME_STATUS = tuple(name for name in KNOWLEDGE if name not in {"state", "subtasks"})
 _SAME_CONTACT = tuple(field.name for field in fields(Contact) if field.name != "last_failure")
+_contact = itemgetter(*_SAME_CONTACT)
 _SAME_TRANSITION = tuple(field.name for field in fields(Transition) if field.name not in {"source", "target", "labels"})
 
 _POLICY = frozenset(field.name for field in fields(Policy))
@@ -103,7 +109,7 @@ def run_values(finished: FinishedRun) -> Values:
 def entry_of(row: Values, known: Mapping[str, Entry] = _NONE) -> Entry:
     """The entry that was stored as ``row`` of the tasks: the very one of that name in ``known``, if it is the same."""
     same = known.get(row["name"])
-    if same is not None and all(row[name] == value for name, value in entry_values(same).items()):
+    if same is not None and _means(row) == tuple(entry_values(same).values()):
         return same
     return Entry(
         name=row["name"],
@@ -162,9 +168,13 @@ def _status_values(status: Status) -> Values:
 
 
 def _status_of(row: Values) -> Status:
-    # By position, which takes half the time: 100,000 are read at a start.
-    values = [row[name] for name in KNOWLEDGE]
+    # By position, which takes half the time: 100,000 are read at a start. What is the same in many is there once.
+    values = list(_knowledge(row))
     values[_STATE] = _STATES[row["state"]]
+    if row["raw_status"] is not None:
+        values[_RAW] = intern(row["raw_status"])
+    if row["run_since"] == row["first_seen_at"]:
+        values[_RUN_SINCE] = row["first_seen_at"]
     if row["subtasks"] is not None:
         values[_SUBTASKS] = _subtasks_of(row["subtasks"])
     return Status(*values)
@@ -188,8 +198,8 @@ def _contact_values(contact: Contact, at: float) -> Values:
 def _contact_of(row: Values) -> Contact:
     outcome = row["failure_outcome"]
     failure = None if outcome is None else Failure(Outcome(outcome), row["failure_at"], row["failure_message"])
-    values: list[Any] = [row.get(name) for name in _CONTACT_FIELDS]
-    values[_FAILURE] = failure
+    values = list(_contact(row))
+    values.insert(_FAILURE, failure)
     return Contact(*values)
 
 
@@ -203,7 +213,7 @@ def _expected_of(row: Values) -> ExpectedEnd | None:
     basis = row["expected_basis"]
     if basis is None:
         return None
-    return ExpectedEnd(Basis(basis), row["expected_at"], row["expected_low_at"], row["expected_high_at"])
+    return ExpectedEnd(_BASES[basis], row["expected_at"], row["expected_low_at"], row["expected_high_at"])
 
 
 # Watched by the thousand, tasks share a handful of policies.

@@ -211,6 +211,10 @@ def unseen(place: Place, limit: int) -> Select[Any]:
     return select(transitions).where(number >= lowest, new).order_by(number).limit(limit)
 
 
+FAMILIES_WITH_RUNS = select(runs.c.family).distinct()
+"""The families of which a run has ended."""
+
+
 def newest_runs(families: Sequence[str], limit: int) -> Select[Any]:
     """The newest ``limit`` runs of each of ``families``, oldest first."""
     newness = runs.c.ended_at.desc(), runs.c.transition_id.desc()

@@ -1,7 +1,7 @@
 """What must be written so that the watchlist becomes another one. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter, itemgetter
 
 from poller.domain.errors import WatchlistError
 from poller.domain.lifecycle import begin
@@ -11,6 +11,7 @@ from poller.store.rows import IDENTITY, MANNER, Values, entry_values, task_value
 from poller.store.statements import KEY
 
 _FEW = 5
+_IDENTITY, _MANNER = itemgetter(*IDENTITY), itemgetter(*MANNER)
 _OFTEN_EMPTY = frozenset({*MANNER, "expires_at"})
 
 
@@ -54,9 +55,9 @@ class Comparison:
 
     def _see_wanted(self, row: Values, entry: Entry) -> None:
         values = entry_values(entry)
-        if _differ(row, values, IDENTITY):
+        if _differ(row, values, _IDENTITY):
             self._replaced.append(entry)
-        elif row["unwatched_at"] is not None or _differ(row, values, MANNER):
+        elif row["unwatched_at"] is not None or _differ(row, values, _MANNER):
             self.watched.append(_watched(values, entry, self._now))
 
 
@@ -93,16 +94,16 @@ class Addition:
 
     def _conflicts(self, entry: Entry) -> bool:
         row = self._rows.get(entry.name)
-        return row is not None and row["unwatched_at"] is None and _differ(row, entry_values(entry), IDENTITY)
+        return row is not None and row["unwatched_at"] is None and _differ(row, entry_values(entry), _IDENTITY)
 
     def _add(self, entry: Entry) -> None:
         row, values = self._rows.get(entry.name), entry_values(entry)
-        if row is None or _differ(row, values, IDENTITY):
+        if row is None or _differ(row, values, _IDENTITY):
             self.anew.append(entry)
         elif row["unwatched_at"] is not None:
             self._again += 1
             self.watched.append(_watched(values, entry, self._now))
-        elif row["source"] != ADDED or not _differ(row, values, MANNER):
+        elif row["source"] != ADDED or not _differ(row, values, _MANNER):
             self._unchanged += 1
             if entry.ttl is not None and row["source"] == ADDED:
                 self.prolonged.append({KEY: entry.name, "expires_at": self._now + entry.ttl})
@@ -137,8 +138,8 @@ def _expires_at(entry: Entry, now: float) -> float | None:
     return None if entry.ttl is None else now + entry.ttl
 
 
-def _differ(row: Values, values: Values, names: Iterable[str]) -> bool:
-    return any(row[name] != values[name] for name in names)
+def _differ(row: Values, values: Values, of: Callable[[Values], tuple[object, ...]]) -> bool:
+    return of(row) != of(values)
 
 
 def _other_tasks(names: Sequence[str]) -> str:
