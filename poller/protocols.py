@@ -180,6 +180,14 @@ class Roll:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The watchlist of files as it was written, by name, and the ``revision`` that the store's was at by that."""
+
+    entries: Mapping[str, Entry]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransitionPage:
     """Some transitions, newest first, and where the next page starts; None at the end."""
 
@@ -248,8 +256,11 @@ class Store(History, Protocol):
         """Lets go of the store; what was committed stays."""
         ...
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> None:
+    async def watch(self, entries: Sequence[Entry], now: float, before: Written | None = None) -> int:
         """Makes ``entries`` the watchlist, but for what was added at runtime, which stays unless one has its name.
+
+        Returns the revision that the watchlist is at then. ``before`` is what was written last, as far as the caller
+        knows: if nobody has changed anything since, only what is not the very same object in it is looked at.
 
         An entry never stored is stored as unknown, first seen ``now``; so is one under a known name that means another
         task (`Entry.same_task`): what was known is lost. A stored task that is no longer among the entries is marked

@@ -28,7 +28,7 @@ from poller.emit.exposition import Exposition
 from poller.emit.logs import LogEmitter
 from poller.emit.metrics import Metrics
 from poller.emit.sinkmetrics import SinkMetrics
-from poller.protocols import Cluster, Emitter, Standing
+from poller.protocols import Cluster, Emitter, Standing, Written
 from poller.providers.binding import Binding, bind, entry_check
 from poller.providers.spec import Kind
 from poller.runtime import filewatch
@@ -83,6 +83,8 @@ class Daemon:
 
     ``load`` reads the config again for a reload. ``emitters`` are told beside the log and the metrics.
     """
+
+    _written: Written | None = None
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class Daemon:
             listen = await self._listen(stack)
             bindings = bind(self._loaded, self._env)
             self._kinds = {name: binding.kind for name, binding in bindings.items()}
-            await self._store.watch(list(self._loaded.entries.values()), self._clock.now())
+            self._written = await self._write(self._loaded.entries, self._clock.now())
             self.scheduler.use(self._lanes(self._loaded, bindings))
             await self._take_up(group)
             self._metrics.reloaded(ok=True, at=self._clock.now())
@@ -366,7 +368,7 @@ class Daemon:
             if _connection(before, self._kinds, name) != _connection(loaded, kinds, name)
         }
         changes, now = diff(before.entries, loaded.entries), self._clock.now()
-        await self._store.watch(list(loaded.entries.values()), now)
+        self._written = await self._write(loaded.entries, now)
         # From here on nothing waits until the new config is in force; what follows from it in the store comes then.
         self._loaded, self._kinds = loaded, kinds
         self.scheduler.use(self._lanes(loaded, renewed))
@@ -379,6 +381,10 @@ class Daemon:
         await self._use_sinks(before.settings, loaded.settings)
         await self._roster.follow_now()
         return changes
+
+    async def _write(self, entries: Mapping[str, Entry], now: float) -> Written:
+        """Makes ``entries`` the watchlist in the store."""
+        return Written(entries, await self._store.watch(list(entries.values()), now, self._written))
 
     async def _use_sinks(self, before: Settings | None, now: Settings) -> None:
         """Goes over from the sinks of one config to those of another, without disturbing those that stay as they are.

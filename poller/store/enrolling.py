@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from poller.domain.errors import NoSuchTaskError, WatchlistError
 from poller.domain.state import CONCLUDED
 from poller.domain.task import ADDED, Entry
-from poller.protocols import Added
+from poller.protocols import Added, Written
 from poller.store.rows import Values, entry_of
 from poller.store.statements import (
     ENTRIES,
@@ -33,15 +33,25 @@ class Enrolling:
         self._inserts = inserts
         self._is_shared = is_shared
 
-    async def watch(self, entries: Sequence[Entry], now: float, connection: AsyncConnection) -> None:
+    async def watch(
+        self, entries: Sequence[Entry], now: float, before: Written | None, connection: AsyncConnection
+    ) -> int:
         """Makes ``entries`` the watchlist of files; see `Store.watch`."""
-        comparison = Comparison(entries, now)
         revision = await _next_revision(connection)
-        await select_rows(connection, ENTRIES, comparison.see)
-        if comparison:
-            await self._reserve(connection, comparison.names)
-            await self._enroll(connection, comparison.anew, comparison.watched, now, revision)
-            await execute_rows(connection, UNWATCH, with_revision(comparison.unwatched, revision))
+        if before is not None and before.revision == revision - 1:
+            other = [entry for entry in entries if before.entries.get(entry.name) is not entry]
+            gone = before.entries.keys() - {entry.name for entry in entries}
+            comparison = Comparison(other, now)
+            comparison.see(await self._named(connection, sorted(gone.union(entry.name for entry in other))))
+        else:
+            comparison = Comparison(entries, now)
+            await select_rows(connection, ENTRIES, comparison.see)
+        if not comparison:
+            return revision - 1
+        await self._reserve(connection, comparison.names)
+        await self._enroll(connection, comparison.anew, comparison.watched, now, revision)
+        await execute_rows(connection, UNWATCH, with_revision(comparison.unwatched, revision))
+        return revision
 
     async def add(self, entries: Sequence[Entry], now: float, connection: AsyncConnection) -> Added:
         """Adds ``entries``; see `Store.add`."""

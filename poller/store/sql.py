@@ -40,7 +40,7 @@ from poller.domain.forecast import MOST_RUNS
 from poller.domain.place import Gap, Place, mark_of
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry
-from poller.protocols import Added, Batch, News, Roll, Stored, TransitionPage
+from poller.protocols import Added, Batch, News, Roll, Stored, TransitionPage, Written
 from poller.store.cursor import cursor_at, row_at
 from poller.store.enrolling import Enrolling
 from poller.store.failures import RefusedError, store_errors
@@ -165,15 +165,16 @@ class SqlStore:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> None:
+    async def watch(self, entries: Sequence[Entry], now: float, before: Written | None = None) -> int:
         """Makes ``entries`` the watchlist; see `Store.watch`. Only rows that are new or differ are written."""
         # With a long watchlist another replica may be at this for a minute, and this one has all the time.
-        for left in reversed(range(_LONGEST_TURNS)):
+        attempts = 0
+        while True:
             try:
-                await self._write(partial(self._enrolling.watch, entries, now))
-                return
+                return await self._write(partial(self._enrolling.watch, entries, now, before))
             except StoreBusyError:
-                if not left:
+                attempts += 1
+                if attempts == _LONGEST_TURNS:
                     raise
 
     async def add(self, entries: Sequence[Entry], now: float) -> Added:

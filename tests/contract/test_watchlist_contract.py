@@ -12,7 +12,7 @@ from poller.domain.observation import Observation, Outcome
 from poller.domain.shares import partition_of
 from poller.domain.state import CONCLUDED, State
 from poller.domain.task import ADDED, Contact, Entry, Task
-from poller.protocols import Added, Batch, Change, Pulse, Store, Stored
+from poller.protocols import Added, Batch, Change, Pulse, Store, Stored, Written
 from poller.store import open_store
 from tests.contract.conftest import StoreFactory
 
@@ -364,6 +364,37 @@ async def test_a_reload_without_a_change_is_no_change(store: Store) -> None:
     assert await revision(store) == before
     await store.watch([filed("b", follow=True)], T0 + 2)
     assert {each.entry.name: each.watched for each in (await store.tasks(before)).tasks} == {"a": False, "b": True}
+
+
+async def test_who_knows_what_was_written_last_writes_the_same_as_who_does_not(store: Store) -> None:
+    """Changed, new, gone and unchanged entries; a name that was added at runtime since becomes the file's."""
+    first = {name: filed(name) for name in ("changed", "gone", "other", "same")}
+    before = Written(first, await store.watch(list(first.values()), T0))
+    then = {
+        "changed": replace(first["changed"], labels={"team": "ads"}),
+        "new": filed("new"),
+        "other": filed("other", "2"),
+        "same": first["same"],
+    }
+    at = await store.watch(list(then.values()), T0 + 1, before)
+    assert at == await revision(store) > before.revision
+    assert await watched(store) == then
+    assert (await found(store, "other")).saved.status.first_seen_at == T0 + 1
+    assert (await found(store, "changed")).saved.status.first_seen_at == T0
+    assert await store.watch(list(then.values()), T0 + 2, Written(then, at)) == at
+    assert await watched(store) == then
+
+
+async def test_what_was_written_last_is_not_relied_on_when_something_changed_since(store: Store) -> None:
+    """Somebody else may have written over it."""
+    first = {"a": filed("a")}
+    before = Written(first, await store.watch(list(first.values()), T0))
+    await store.watch([filed("a", "2")], T0 + 1)
+    await store.add([entry("b")], T0 + 2)
+    at = await store.watch([first["a"], filed("b")], T0 + 3, before)
+    assert at == await revision(store)
+    assert (await watched(store))["a"] == first["a"]
+    assert (await watched(store))["b"] == filed("b")
 
 
 async def test_only_the_partitions_asked_for_come(store: Store) -> None:

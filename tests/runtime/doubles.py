@@ -31,6 +31,7 @@ from poller.protocols import (
     Stored,
     Tenure,
     TransitionPage,
+    Written,
 )
 from poller.runtime.clock import LoopClock
 from poller.runtime.committer import Committer
@@ -152,7 +153,8 @@ class MemoryStore:
 
     async def close(self) -> None: ...
 
-    async def watch(self, entries: Sequence[Entry], now: float) -> None: ...
+    async def watch(self, entries: Sequence[Entry], now: float, before: Written | None = None) -> int:
+        return 1
 
     async def add(self, entries: Sequence[Entry], now: float) -> Added:
         return Added(len(entries))
