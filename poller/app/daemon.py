@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
@@ -71,6 +72,9 @@ EXPIRE_EVERY = 2.0
 PRUNE_EVERY = 3_600.0
 """Seconds between two looks for what is too old to be kept."""
 
+_TURN = 5e-4
+"""Seconds that the thread that reads the config may keep the event loop from going on, each time."""
+
 
 def _guard(loaded: Loaded, logger: Logger) -> Protection | None:
     """TLS and logins, where the config asks for them."""
@@ -81,7 +85,8 @@ def _guard(loaded: Loaded, logger: Logger) -> Protection | None:
 class Daemon:
     """Watches everything in a config; what happened is committed first and told then.
 
-    ``load`` reads the config again for a reload. ``emitters`` are told beside the log and the metrics.
+    ``load`` reads the config again for a reload, and is handed the one in force. ``emitters`` are told beside the log
+    and the metrics.
     """
 
     _written: Written | None = None
@@ -89,7 +94,7 @@ class Daemon:
     def __init__(
         self,
         loaded: Loaded,
-        load: Callable[[], Loaded],
+        load: Callable[[Loaded], Loaded],
         logger: Logger,
         env: Mapping[str, str] = os.environ,
         emitters: Sequence[Emitter] = (),
@@ -316,13 +321,16 @@ class Daemon:
 
     def _load_again(self) -> Loaded:
         """Reads the config in a thread of its own; what is as before is not there twice afterwards."""
-        before = self._loaded.entries
-        # The event loop would wait for each look through all that is being made.
+        interval = sys.getswitchinterval()
+        # The event loop would wait for each look through all that is being made; and for its turn, several times for
+        # each poll.
         gc.disable()
+        sys.setswitchinterval(_TURN)
         try:
-            loaded = self._load()
-            keep_equal(before, loaded.entries)
+            loaded = self._load(self._loaded)
+            keep_equal(self._loaded.entries, loaded.entries)
         finally:
+            sys.setswitchinterval(interval)
             gc.enable()
         return loaded
 

@@ -23,15 +23,20 @@ from poller.web.tls import server_context
 Logger = structlog.typing.FilteringBoundLogger
 
 
-def load_config(path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ) -> Loaded:
-    """The config at ``path``, checked against the specs of its providers too. ConfigError with every mistake."""
+def load_config(
+    path: Path, skip_secrets: bool = False, env: Mapping[str, str] = os.environ, before: Loaded | None = None
+) -> Loaded:
+    """The config at ``path``, checked against the specs of its providers too. ConfigError with every mistake.
+
+    ``before`` is what was loaded of it last.
+    """
 
     def beyond_the_file(loaded: Loaded) -> Iterator[Problem]:
         yield from _store_problems(loaded)
         yield from _web_problems(loaded, skip_secrets)
         yield from check(loaded, env, skip_secrets)
 
-    return load(path, skip_secrets=skip_secrets, env=env, check=beyond_the_file)
+    return load(path, skip_secrets=skip_secrets, env=env, check=beyond_the_file, before=before)
 
 
 def _web_problems(loaded: Loaded, skip_secrets: bool) -> Iterator[Problem]:

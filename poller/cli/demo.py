@@ -68,7 +68,7 @@ class _Demo:
                 config = self._write_config(Path(folder), cloud)
                 loaded = load_config(config)
                 sys.stderr.write(f"Status page: http://{self._listen}/   Metrics: http://{self._listen}/metrics\n")
-                await Daemon(loaded, lambda: load_config(config), logger, emitters=[self]).run(self._wait)
+                await Daemon(loaded, lambda _: load_config(config), logger, emitters=[self]).run(self._wait)
         self._summarize()
 
     def _write_config(self, folder: Path, cloud: str) -> Path:

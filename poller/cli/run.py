@@ -34,10 +34,10 @@ def register(app: typer.Typer) -> None:
         gc.disable()
         checked = load_config(config)
         logger = configure_logging(checked.settings.log.level, checked.settings.log.format)
-        run_async(lambda: _run(checked, lambda: load_config(config), logger))
+        run_async(lambda: _run(checked, lambda before: load_config(config, before=before), logger))
 
 
-async def _run(loaded: Loaded, load: Callable[[], Loaded], logger: Logger) -> None:
+async def _run(loaded: Loaded, load: Callable[[Loaded], Loaded], logger: Logger) -> None:
     """Runs the daemon until SIGTERM or SIGINT; SIGHUP reloads."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
 

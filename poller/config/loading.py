@@ -42,6 +42,7 @@ from poller.config.watchlist import (
     WrittenEntry,
     numbered,
     read_tasks,
+    same_rules,
 )
 from poller.config.wording import KeyPath, Mistake, found, kind
 from poller.config.yamlfile import Document, read_yaml
@@ -100,11 +101,13 @@ def load(
     skip_secrets: bool = False,
     env: Mapping[str, str] = os.environ,
     check: Check = _nothing_more,
+    before: Loaded | None = None,
 ) -> Loaded:
     """The config in the file at ``path``. ConfigError with every mistake in it and in the files it includes.
 
     ``check`` is handed what has no mistakes, even when something else has; what it finds is told with the rest. With
     ``skip_secrets`` a secret that cannot be had is no mistake. ``env`` is what secrets and the paths to them refer to.
+    ``before`` is what was loaded last: lines of JSON Lines that stand there already are not read again.
     """
     document = read_yaml(path, shown_name(str(path)))
     if not isinstance(document.data, dict):
@@ -113,7 +116,9 @@ def load(
     top = _read_top(document.data, Surroundings(path.parent.absolute(), env), skip_secrets)
     included = _find(top.include, path)
     specs = find_specs(top.provider_specs, path.parent)
-    collected, problems = _collect(top, TaskFile(document.file, _source(path), document.lines), included.files)
+    known = before._places if before is not None and same_rules(before.settings, top.settings) else None
+    own = TaskFile(document.file, _source(path), document.lines)
+    collected, problems = _collect(top, own, included.files, known)
     files = (path, *(file.path for file in included.files), *specs.files)
     loaded = Loaded(
         settings=top.settings,
@@ -280,13 +285,15 @@ def _source(config: Path) -> str:
     return f"./{name}" if name == ADDED else name
 
 
-def _collect(top: _Top, own: TaskFile, included: Iterable[_File]) -> tuple[Collected, list[Problem]]:
+def _collect(
+    top: _Top, own: TaskFile, included: Iterable[_File], before: Places | None
+) -> tuple[Collected, list[Problem]]:
     """The entries of all files, and the mistakes that concern an included file as a whole."""
     collector = Collector(top.reader.read)
     collector.add(own, numbered(top.tasks))
     problems: list[Problem] = []
     for file in included:
-        read = read_tasks(file.path, shown_name(str(file.path)), shown_name(file.name))
+        read = read_tasks(file.path, shown_name(str(file.path)), shown_name(file.name), before)
         collector.add(read.file, read.tasks)
         problems += read.problems
     return collector.collected(), problems

@@ -2,9 +2,10 @@
 
 import json
 import math
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import intern
 from typing import TypeAlias
@@ -178,11 +179,13 @@ class TaskFile:
     """A file with tasks: what mistakes call it, what its entries name as their source, and where its values stand.
 
     A position is a task's place in the list under ``tasks``; in JSON Lines, which have no ``lines``, its line's number.
+    Of these, ``packed`` is the text, compressed.
     """
 
     file: str
     source: str
     lines: Lines | None = field(default=None, repr=False)
+    packed: bytes = field(default=b"", repr=False)
 
     def problem(self, position: int, mistake: Mistake) -> Problem:
         """A mistake in the task at ``position``."""
@@ -190,6 +193,10 @@ class TaskFile:
             return problem(self.file, position, mistake)
         path = ("tasks", position, *mistake.path)
         return problem(self.file, self.lines.at(path), Mistake(path, mistake.text))
+
+    def is_before(self, later: "TaskFile") -> bool:
+        """Whether ``later`` is the same file, as it is now, and both are JSON Lines."""
+        return bool(self.packed) and (self.file, self.source) == (later.file, later.source)
 
     def shown(self, position: int) -> str:
         """``FILE:LINE`` of the task at ``position``."""
@@ -214,7 +221,8 @@ class Collector:
         self._problems: list[Problem] = []
 
     def add(self, file: TaskFile, tasks: Iterable[tuple[int, object]]) -> None:
-        """The tasks of one file, each with its position; a Mistake in place of data was made in writing it down.
+        """The tasks of one file, each with its position; a Mistake in place of data was made in writing it down, and an
+        Entry was read before.
 
         More tasks of the same file may follow at once.
         """
@@ -222,7 +230,10 @@ class Collector:
             self._files.append(file)
         number = len(self._files) - 1
         for position, raw in tasks:
-            read = (raw,) if isinstance(raw, Mistake) else self._read(raw, file.source)
+            if isinstance(raw, Mistake):
+                read: Entry | tuple[Mistake, ...] = (raw,)
+            else:
+                read = raw if isinstance(raw, Entry) else self._read(raw, file.source)
             place = number << _PLACE_BITS | position
             if isinstance(read, Entry):
                 self._keep(read, place)
@@ -280,6 +291,15 @@ class Places:
             self._index = {name: index for index, name in enumerate(self._entries)}
         return self._places[self._index[name]]
 
+    def lines_of(self, file: TaskFile) -> Mapping[str, Entry]:
+        """The entries of ``file``, as it was then, by the lines that they stand on; none unless it is JSON Lines."""
+        for number, before in enumerate(self._files):
+            if before.is_before(file):
+                lines = zlib.decompress(before.packed).decode().split("\n")
+                placed = zip(self._places, self._entries.values(), strict=True)
+                return {lines[(at & _POSITION) - 1]: entry for at, entry in placed if at >> _PLACE_BITS == number}
+        return {}
+
     def problem(self, place: int, mistake: Mistake) -> Problem:
         """A mistake in what stands at ``place``."""
         return self._files[place >> _PLACE_BITS].problem(place & _POSITION, mistake)
@@ -307,10 +327,13 @@ class ReadTasks:
     problems: tuple[Problem, ...] = ()
 
 
-def read_tasks(path: Path, file: str, source: str) -> ReadTasks:
-    """The tasks in an included file; mistakes call it ``file``, its entries name ``source``. Raises nothing."""
+def read_tasks(path: Path, file: str, source: str, before: Places | None = None) -> ReadTasks:
+    """The tasks in an included file; mistakes call it ``file``, its entries name ``source``. Raises nothing.
+
+    What ``before`` knows the lines of, if they would be read as then, need not be read again.
+    """
     if path.suffix == _JSON_LINES:
-        return _read_json_lines(path, TaskFile(file, source))
+        return _read_json_lines(path, TaskFile(file, source), before)
     if path.suffix in _YAML:
         return _read_yaml(path, file, source)
     text = f"a file of another kind, one that ends in {', '.join(_YAML)} or {_JSON_LINES} is allowed"
@@ -349,22 +372,42 @@ def _shape_problems(document: Document) -> Iterator[Problem]:
         yield document.problem(("tasks",), f"{kind(data['tasks'])}, a list is allowed")
 
 
-def _read_json_lines(path: Path, file: TaskFile) -> ReadTasks:
+def same_rules(old: Settings, new: Settings) -> bool:
+    """Whether `EntryReader` makes the same of the same data by both."""
+    return _rules(old) == _rules(new)
+
+
+def _rules(settings: Settings) -> Mapping[str, tuple[Mapping[str, str], Policy]]:
+    return {name: (provider.params, settings.policy(name)) for name, provider in settings.providers.items()}
+
+
+def _read_json_lines(path: Path, file: TaskFile, before: Places | None) -> ReadTasks:
     text = read_text(path, LARGEST_JSON_LINES)
     if isinstance(text, Unreadable):
         return ReadTasks(file, problems=(Problem(file.file, text.line, "", text.text),))
     if not text.strip():
         return ReadTasks(file, problems=(Problem(file.file, 0, "", "empty, one task a line is required"),))
-    return ReadTasks(file, json_lines(text))
+    known = {} if before is None else before.lines_of(file)
+    # As lightly as zlib can: lines are so much like one another that it is enough.
+    packed = zlib.compress(text.encode(), level=1)
+    return ReadTasks(replace(file, packed=packed), json_lines(text, known=known))
 
 
-def json_lines(text: str, longest: int = LARGEST_JSON_LINES) -> Iterator[tuple[int, object]]:
+_NOTHING: Mapping[str, Entry] = {}
+
+
+def json_lines(
+    text: str, longest: int = LARGEST_JSON_LINES, known: Mapping[str, Entry] = _NOTHING
+) -> Iterator[tuple[int, object]]:
     """The values in ``text``, one a line, with the lines' numbers; a Mistake in place of what is none.
 
-    ``longest`` is how many characters a line may have.
+    ``longest`` is how many characters a line may have. Of lines that are ``known`` the entries come.
     """
     for number, line in numbered_lines(text):
-        if line and not line.isspace():
+        entry = known.get(line)
+        if entry is not None:
+            yield number, entry
+        elif line and not line.isspace():
             _, value = _json(line, "one task a line", longest)
             yield number, value
 

@@ -50,6 +50,65 @@ def told(text: str, name: str = "poller.yaml", **options: Any) -> list[str]:
     return []
 
 
+# --- what is read again --------------------------------------------------------------------------------------------
+
+LISTED = PROVIDER + "include: [tasks.jsonl, more.jsonl]\n"
+LINES = [
+    json.dumps({"name": name, "provider": "p", "operation": "o", "params": {"id": name}, "schedule": {"max": "1m"}})
+    for name in "abcdef"
+]
+CHANGES = {
+    "nothing": (LINES, LISTED),
+    "a label": (['{"labels": {"x": "y"}, ' + LINES[0][1:], *LINES[1:]], LISTED),
+    "one less": (LINES[1:], LISTED),
+    "one more in between": ([LINES[0], LINES[1].replace('"b"', '"g"'), "", *LINES[1:]], LISTED),
+    "another order": (LINES[::-1], LISTED),
+    "one twice": ([*LINES, LINES[0]], LISTED),
+    "no JSON": ([*LINES, "{"], LISTED),
+    "a mistake": ([*LINES, LINES[0].replace('"a"', '"z"').replace("operation", "operations")], LISTED),
+    "no lines": ([], LISTED),
+    "a parameter of the provider": (LINES, LISTED.replace("kind: http", "kind: http, params: {region: x}")),
+    "the schedule of the provider": (LINES, LISTED.replace("initial: 1s", "initial: 2s")),
+    "the schedule of all": (LINES, f"{LISTED}schedule: {{deadline: 2h}}\n"),
+    "a schedule that contradicts": (LINES, LISTED.replace("initial: 1s", "initial: 2m")),
+    "another provider": (LINES, LISTED.replace("p: {", "q: {")),
+    "another file": (LINES, LISTED.replace("tasks.jsonl", "other.jsonl")),
+}
+
+
+@pytest.mark.parametrize(("lines", "config"), CHANGES.values(), ids=CHANGES)
+def test_what_is_read_again_is_as_if_it_were_read_for_the_first_time(lines: list[str], config: str) -> None:
+    """Whatever changed; and what did not is the very same object, so that nobody need compare it."""
+    written({"tasks.jsonl": "\n".join(LINES), "more.jsonl": LINES[0].replace('"a"', '"m"')})
+    before = loaded(LISTED)
+    written({"tasks.jsonl": "\n".join(lines), "other.jsonl": "\n".join(lines)})
+    assert told(config, before=before) == told(config)
+    if told(config):
+        return
+    again, anew = loaded(config, before=before), loaded(config)
+    assert again.entries == anew.entries
+    assert list(again.entries) == list(anew.entries)
+    same = {name for name, entry in again.entries.items() if entry is before.entries.get(name)}
+    equal = {name for name, entry in anew.entries.items() if entry == before.entries.get(name)}
+    assert same == equal
+    # What is found beyond the file is told at the lines as they are now.
+    for name in anew.entries:
+        assert again.entry_problem(name, (), "x") == anew.entry_problem(name, (), "x")
+
+
+def test_what_was_read_again_is_known_the_next_time() -> None:
+    """Entries that took the place of equal ones included."""
+    written({"tasks.jsonl": "\n".join(LINES), "more.jsonl": ""})
+    config = LISTED.replace(", more.jsonl", "")
+    first = loaded(config)
+    written({"tasks.jsonl": "\n".join(LINES[1:])})
+    second = loaded(config, before=first)
+    written({"tasks.jsonl": "\n".join(LINES)})
+    third = loaded(config, before=second)
+    assert [third.entries[name] is first.entries[name] for name in "abcdef"] == [False, *(True,) * 5]
+    assert third.entries == first.entries
+
+
 # --- what is right -------------------------------------------------------------------------------------------------
 
 
