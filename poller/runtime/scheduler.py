@@ -28,6 +28,10 @@ from poller.runtime.watch import Watch
 FLUSH_EVERY = 60.0
 """Seconds between two flushes of what ticks."""
 
+_ROOM = 1.25
+"""How much longer the first polls are spread than the rate takes for them: as chance has it some come close together,
+and if there were no room, all after them would have to wait."""
+
 _SOONEST_LAPSE = 0.01
 """Seconds between two looks at the same task on account of time alone: the two clocks never agree to the last digit."""
 
@@ -90,8 +94,7 @@ class Scheduler:
         alive = [watch for watch in fresh if not watch.task.over]
         counts = Counter(watch.lane for watch in alive)
         for watch in alive:
-            # As long as the rate takes for all of them.
-            spread = (counts[watch.lane] - 1) / watch.lane.share_of_rate
+            spread = _ROOM * (counts[watch.lane] - 1) / watch.lane.share_of_rate
             self._start(watch, saved.get(watch.task.entry.name), spread, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
