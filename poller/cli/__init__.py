@@ -1,5 +1,6 @@
 """The `poller` command."""
 
+import gc
 import sys
 from importlib import import_module, metadata
 from typing import Annotated, Any
@@ -63,7 +64,11 @@ class Commands(TyperGroup):
 
 def _load(name: str) -> Any:
     one = typer.Typer()
+    # What is imported stays: to look through it for garbage, again and again, is a tenth of a start.
+    gc.disable()
     import_module(f"poller.cli.{COMMANDS[name][0]}").register(one)
+    gc.freeze()
+    gc.enable()
     return typer.main.get_group(one).commands[name]
 
 
