@@ -19,6 +19,9 @@ _Item = TypeVar("_Item")
 TASKS_PER_PIECE = 500
 """So few that making a piece keeps the event loop for a few milliseconds at most, even when no labels are known yet."""
 
+LINES_PER_PIECE = 2_500
+"""Lines that are made already: to put them together takes a tenth of that."""
+
 
 ALL = TaskMetrics()
 
@@ -99,9 +102,9 @@ class _Shown:
     def lines(self, family: TaskFamily) -> Iterator[str]:
         """The samples of a family, in pieces."""
         if family.ticks:
-            return map("".join, _slices(self._ticking[family.name]))
+            return map("".join, _slices(self._ticking[family.name], LINES_PER_PIECE))
         place = LASTING.index(family)
-        return ("".join([one.lines[place] for one in some]) for some in _slices(self._series))
+        return ("".join([one.lines[place] for one in some]) for some in _slices(self._series, LINES_PER_PIECE))
 
     def _chosen(self, part: Sequence[WatchedTask]) -> Sequence[WatchedTask]:
         """Those that have series of their own: the first by name, as many as are allowed."""
@@ -119,8 +122,8 @@ class _Shown:
         return family
 
 
-def _slices(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    return (items[start : start + TASKS_PER_PIECE] for start in range(0, len(items), TASKS_PER_PIECE))
+def _slices(items: Sequence[_Item], length: int = TASKS_PER_PIECE) -> Iterator[Sequence[_Item]]:
+    return (items[start : start + length] for start in range(0, len(items), length))
 
 
 def _connections(connections: Sequence[ConnectionView]) -> Iterator[Metric]:

@@ -16,7 +16,7 @@ from poller.config.settings import TaskMetrics
 from poller.domain.prospect import Basis, Prospect
 from poller.domain.state import Flag, State
 from poller.domain.task import Contact
-from poller.emit.exposition import TASKS_PER_PIECE, Exposition
+from poller.emit.exposition import LINES_PER_PIECE, TASKS_PER_PIECE, Exposition
 from poller.emit.metrics import Metrics
 from tests.emit.fakes import NOW, FakeConnection, FakeWatched, FakeWatching, watched
 
@@ -196,9 +196,9 @@ def test_a_page_shows_each_task_as_of_one_moment_though_it_is_made_in_pieces() -
 
 
 def test_no_piece_holds_more_than_its_share_of_tasks() -> None:
-    watching = FakeWatching([watched(f"n{number}") for number in range(3 * TASKS_PER_PIECE)])
+    watching = FakeWatching([watched(f"n{number}") for number in range(LINES_PER_PIECE + 1)])
     pieces = [piece.decode() for piece in exposition(watching).render()[1]]
-    assert max(piece.count('task="n') for piece in pieces) == TASKS_PER_PIECE
+    assert max(piece.count('task="n') for piece in pieces) == LINES_PER_PIECE
 
 
 def test_a_page_of_no_tasks_is_valid() -> None:
