@@ -22,8 +22,8 @@ FLAT_OUT_SECONDS = 2.0
 """Length of the one window without a pace, at most."""
 LONGEST_INTERVAL = 30.0
 """Seconds between two polls of a task, at most: so long the daemon polls before it is measured."""
-HEADROOM = 2.0
-"""The rate that is allowed, in paces: over half an interval the first polls are spread, and the second ones more."""
+HEADROOM = 1.25
+"""The rate that is allowed, in paces: so the first polls are spread over one interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,8 @@ def _daemon_run(load: Load, served: Server, folder: Path) -> Window:
     with TemporaryDirectory(dir=folder) as name:
         config = write_config(Path(name), served.url, load.tasks, load.interval, HEADROOM * load.pace)
         with daemon(config) as polling:
-            # More polls come in the first rounds, until each task's own pace is known.
-            sleep(3 * load.interval + load.warm_up)
+            # The first polls all bring news, and cost more.
+            sleep(2 * load.interval + load.warm_up)
             window = served.window(polling.process, load.seconds)
             polling.check_answered()
             return window

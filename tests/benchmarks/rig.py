@@ -120,17 +120,18 @@ def daemon(config: Path) -> Iterator[Daemon]:
 def write_config(folder: Path, url: str, tasks: int, every: float, rate: float, **more: object) -> Path:
     """A config with so many signed trainings at ``url``, each polled every so many seconds; ``more`` of its sections.
 
-    ``rate`` are polls per second at most: over as long as all of them take by that, the first ones are spread.
+    ``rate`` are polls per second at most: over a little longer than all take by that, the first ones are spread, and
+    all that follow lie as far apart.
     """
-    # Where a task's own pace promises an end far away, delays are up to twice as long as `max`: always so, here.
-    delay = f"{max(1, round(every * 500))}ms"
+    delay = f"{max(1, round(every * 1_000))}ms"
     key = {"access_key_id": "bench-key-id", "access_key_secret": "bench-key-secret-of-a-usual-size"}
     search = {"kind": KIND, "endpoint": url, "credentials": key, "rate_limit": f"{rate:.0f}/s"}
     config = {
         "web": {"listen": "127.0.0.1:0"},
         "store": "sqlite:///poller.db",
         "log": {"format": "json"},
-        "schedule": {"initial": delay, "max": delay},
+        # A forecast would let the polls come in twice as many in the first rounds, and then half as many.
+        "schedule": {"initial": delay, "max": delay, "adaptive": False},
         "providers": {"search": {**search, "max_in_flight": IN_FLIGHT}},
         **({"include": ["tasks.jsonl"]} if tasks else {}),
         **more,

@@ -105,7 +105,7 @@ def _lag(load: Load, pace: float, served: Server, folder: Path) -> float:
         interval = load.tasks / pace
         config = write_config(Path(name), served.url, load.tasks, interval, polls.HEADROOM * pace)
         with daemon(config) as polling:
-            # Twice as many polls come in the first rounds, until a pace is known.
+            # The first polls all bring news, and take so much longer that others have to wait.
             sleep(3 * interval + load.warm_up)
             before = polling.lag()
             sleep(load.seconds)
