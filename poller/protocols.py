@@ -651,8 +651,11 @@ class Watchlist(Protocol):
 class Recorder(Protocol):
     """Who takes over what changed, to keep it and to tell it."""
 
-    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
-        """Takes over what changed, and the run if one has ended by that."""
+    def submit(self, step: Step, finished: FinishedRun | None = None, at_once: bool = True) -> None:
+        """Takes over what changed, and the run if one has ended by that.
+
+        Without ``at_once``, what is neither told nor ends a run may wait a second.
+        """
         ...
 
     def flush(self, pulses: Sequence[Pulse]) -> None:

@@ -22,6 +22,8 @@ _LINGER = 0.02
 """Seconds that the first change of a batch waits for others."""
 _TOLD_AFTER = 1.0
 """Seconds after which marks of what was told are written though nothing else is."""
+_UNHURRIED = 1.0
+"""Seconds that news wait for others which the next poll would bring again, as progress: commits are dear."""
 _RETRY_LONGEST = 10.0
 
 MOST_WAITING = 50_000
@@ -119,6 +121,7 @@ class Committer:
         self.fenced = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._wakeup = Wakeup()
+        self._alarm: asyncio.TimerHandle | None = None
         self._stop = anyio.Event()
         self._full = False
 
@@ -148,8 +151,11 @@ class Committer:
                 self._logger.info("polling.resumed", transitions=waiting)
         return self._full
 
-    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
-        """Takes over what changed, and the run if one has ended by that."""
+    def submit(self, step: Step, finished: FinishedRun | None = None, at_once: bool = True) -> None:
+        """Takes over what changed, and the run if one has ended by that.
+
+        Without ``at_once``, what is neither told nor ends a run may wait a second.
+        """
         collected = self._collected
         collected.tasks[step.task.entry.name] = step.task
         if step.transition is not None:
@@ -158,7 +164,10 @@ class Committer:
             collected.runs.append(finished)
         for flag in step.flags:
             collected.flip(flag)
-        self._wakeup.set()
+        if at_once or step.transition is not None or step.flags:
+            self._wakeup.set()
+        elif self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(_UNHURRIED, self._wakeup.set)
 
     def flush(self, pulses: Sequence[Pulse]) -> None:
         """Takes over what ticked."""
@@ -220,6 +229,9 @@ class Committer:
     async def _commit(self) -> bool:
         """One commit of all there is; whether it succeeded."""
         waiting, self._waiting = self._waiting, []
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         taken, self._collected = self._collected, _Collected()
         epochs = self._tenure.epochs
         addressed = {} if self._mailroom is None else self._mailroom.addressed(taken.transitions)

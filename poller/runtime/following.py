@@ -87,9 +87,9 @@ class Following:
             with anyio.move_on_after(LOOK_EVERY):
                 await self._over.wait()
 
-    def submit(self, step: Step, finished: FinishedRun | None = None) -> None:
+    def submit(self, step: Step, finished: FinishedRun | None = None, at_once: bool = True) -> None:
         """Tells what changed; nothing is learned from the run."""
-        del finished
+        del finished, at_once
         if self._followed:
             self._audience.changed(step.task)
             self._look()

@@ -313,7 +313,7 @@ class Scheduler:
         elif step.changed:
             watch.said = None  # The same answer may mean something else from now on.
         if step.changed:
-            self._committer.submit(step, finished)
+            self._committer.submit(step, finished, at_once=seen is None)
 
     def _plan(self, watch: Watch, seen: Observation, now: float) -> None:
         if watch.task.over:

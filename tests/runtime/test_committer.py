@@ -199,6 +199,36 @@ async def test_nothing_to_do_commits_nothing() -> None:
     assert desk.store.batches == []
 
 
+async def test_news_that_the_next_poll_would_bring_again_wait_for_others() -> None:
+    """A second at most; what is told, and whoever waits for it to be durable, takes them along."""
+    desk = Desk()
+    task = desk.move(begin(entry("a"), START), RUNNING)
+    committing = asyncio.create_task(desk.committer.run())
+    await asyncio.sleep(5)
+    commits = len(desk.store.batches)
+
+    async def progress(percent: float) -> Task:
+        step = advance(task, replace(RUNNING, progress=percent), START + percent)
+        assert step.changed
+        assert step.transition is None
+        desk.committer.submit(step, at_once=False)
+        await asyncio.sleep(0.3)
+        return step.task
+
+    for percent in (10.0, 20.0, 30.0):
+        task = await progress(percent)
+        assert len(desk.store.batches) == commits
+    await asyncio.sleep(0.2)
+    assert len(desk.store.batches) == commits + 1
+    assert desk.store.batches[-1].changes[0].task.status.progress == 30.0
+    task = await progress(40.0)
+    desk.move(task, SUCCEEDED)
+    await asyncio.sleep(0.1)
+    assert desk.store.batches[-1].changes[0].task.status.terminal
+    desk.committer.stop()
+    await committing
+
+
 async def test_what_must_be_durable_is_waited_for() -> None:
     """Until it is committed, however often that fails; at once where nothing is left."""
     desk = Desk()
