@@ -1,10 +1,14 @@
 """With POLLER_TEST_REQUIRE_ALL=1 nothing may be left out; without it a test whose tool is missing just skips."""
 
+import tomllib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from tests.conftest import ROOT, TRACED
 
 # One test file for each way to leave a test out, by the reason it gives.
 LEFT_OUT = {
@@ -111,3 +115,13 @@ def test_a_subtest_left_out_fails_in_ci(run: Run, monkeypatch: pytest.MonkeyPatc
     result = run({"skip in a subtest": body})
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["left out, but POLLER_TEST_REQUIRE_ALL=1 *skip in a subtest"])
+
+
+def test_what_must_be_covered_is_there_and_so_are_its_tests() -> None:
+    """One that was renamed would else be covered by nobody, and nobody would notice."""
+    covered = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]["run"][
+        "source_pkgs"
+    ]
+    assert covered
+    assert [name for name in covered if find_spec(name) is None] == []
+    assert all(any(folder.glob("**/test_*.py")) for folder in TRACED)

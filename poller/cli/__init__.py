@@ -67,7 +67,6 @@ def _load(name: str) -> Any:
     # What is imported stays: to look through it for garbage, again and again, is a tenth of a start.
     gc.disable()
     import_module(f"poller.cli.{COMMANDS[name][0]}").register(one)
-    gc.freeze()
     gc.enable()
     return typer.main.get_group(one).commands[name]
 

@@ -16,7 +16,7 @@ from typing import Any, cast, overload
 import orjson
 
 from poller.domain.explanation import Explanation, Trial
-from poller.domain.observation import Observation, Outcome, Run, Subtasks
+from poller.domain.observation import Observation, Outcome, Run, Subtasks, fingerprint
 from poller.domain.state import State
 from poller.providers.expressions import Document, Expression, is_true
 from poller.providers.request import Reply
@@ -27,8 +27,6 @@ LONGEST_TEXT = 1_000
 MOST_FAILED_SUBTASKS = 20
 MOST_SUBTASKS = 2_000
 """Parts of a task that are looked at; of more, only their number is told."""
-_60_BITS = (1 << 60) - 1
-"""A number of so many bits takes 16 bytes less than one of 61, and one is kept for each of 100,000 tasks."""
 _LONGEST_SIGHT = 200
 """Characters of a value that a rule saw."""
 _HTTP, _FOUND = "HTTP", "found"
@@ -66,7 +64,7 @@ def saying(operation: Operation, reply: Reply) -> int | None:
         # Only where it stands once, nothing else can be cut out with it.
         if isinstance(told, str) and said.count(text := told.encode(errors="replace")) == 1:
             said = said.replace(text, b"")
-    return hash((reply.status, said)) & _60_BITS
+    return fingerprint((reply.status, said))
 
 
 def retrace(operation: Operation, reply: Reply, now: float) -> tuple[Trial, ...]:

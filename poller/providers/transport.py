@@ -196,7 +196,7 @@ def _message(request: Request, proxy: Proxy | None) -> bytes:
     lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
     lines.append(_usual_headers(tuple(request.headers)))
     if request.body or request.method != "GET":
-        lines.append(_length(tuple(request.headers), len(request.body)))
+        lines.append(_length(request.headers, len(request.body)))
     if proxy is not None and plain_proxy:
         lines += [f"{name}: {value}\r\n" for name, value in proxy.headers.items()]
     lines.append("\r\n")

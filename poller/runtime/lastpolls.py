@@ -8,14 +8,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import count
 
-from poller.domain.observation import Observation
+from poller.domain.observation import Observation, fingerprint
 from poller.domain.task import Task
 from poller.protocols import PollRecord
 from poller.runtime.watch import Watch
 
 PER_TASK = 10
 MOST_BYTES = 16 * 1024 * 1024
-_60_BITS = (1 << 60) - 1
 _OVERHEAD = 600
 """Bytes of a record beside its texts, measured: the record, its places in both indexes, and a task's share of these."""
 
@@ -70,12 +69,9 @@ class LastPolls:
 
 
 def _fingerprint(task: Task, seen: Observation) -> int:
-    """A number for what people would call the same answer: a task's whole last poll would take more memory.
-
-    Of 60 bits: one of 61 takes half as much again.
-    """
+    """A number for what people would call the same answer: a task's whole last poll would take more memory."""
     status = task.status
-    return hash((status.state, status.run, seen.raw_status, seen.outcome, seen.rule, seen.message)) & _60_BITS
+    return fingerprint((status.state, status.run, seen.raw_status, seen.outcome, seen.rule, seen.message))
 
 
 def _record(task: Task, seen: Observation, now: float) -> PollRecord:

@@ -109,7 +109,7 @@ def run_values(finished: FinishedRun) -> Values:
 def entry_of(row: Values, known: Mapping[str, Entry] = _NONE) -> Entry:
     """The entry that was stored as ``row`` of the tasks: the very one of that name in ``known``, if it is the same."""
     same = known.get(row["name"])
-    if same is not None and _means(row) == tuple(entry_values(same).values()):
+    if same is not None and _means(row) == _means(entry_values(same)):
         return same
     return Entry(
         name=row["name"],

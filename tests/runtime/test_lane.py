@@ -95,13 +95,21 @@ async def test_nobody_polls_in_lockstep_after_a_start() -> None:
     assert max(times) - min(times) > 1.5
 
 
+async def test_first_polls_leave_room_between_them() -> None:
+    """A quarter more than the rate takes for them: as chance places them, none should have to wait for long."""
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(f"t{i:03}") for i in range(101)], rate=10.0, draw=lambda: 1.0)
+    await run_house(house, 13)
+    assert provider.times()[0] == pytest.approx(12.5, abs=0.01)
+
+
 async def test_the_rate_is_kept() -> None:
     """However many polls are due, no second sees more than the rate (and the 2 % that timers need)."""
     provider = ScriptedProvider(always(RUNNING))
     house = build_house({"one": provider}, [entry(f"t{i:03}", initial=1.0, max=1.0) for i in range(200)], rate=20.0)
-    await run_house(house, 35)
+    await run_house(house, 36.2)
     times = provider.times()
-    assert 570 <= len(times) <= 601
+    assert 590 <= len(times) <= 601
     for start in times:
         assert sum(1 for at in times if start <= at < start + 1) <= 21
 
