@@ -292,3 +292,16 @@ async def test_an_unchanged_answer_is_an_answer() -> None:
     assert (status.state, status.progress, status.unreachable) == (State.RUNNING, 30.0, False)
     assert (contact.consecutive_failures, contact.polls) == (0, len(provider.polls))
     assert len(house.listener.transitions) == 1
+
+
+async def test_progress_alone_is_committed_once_a_second() -> None:
+    """However many polls bring some; an end is committed at once."""
+    provider = ScriptedProvider(
+        lambda _entry, number: SUCCEEDED if number == 50 else replace(RUNNING, progress=float(number))
+    )
+    house = build_house({"one": provider}, [entry("a", initial=0.2, max=0.2)])
+    await run_house(house, 30)
+    changes = [batch for batch in house.store.batches if batch.changes]
+    assert len(provider.polls) == 50
+    assert len(changes) <= 25
+    assert changes[-1].changes[0].task.status.state == State.SUCCEEDED
