@@ -161,13 +161,26 @@ class DaemonProcess:
         _, text = await self.get("/api/v1/tasks?limit=1000")
         return {task["name"]: task for task in json.loads(text)["tasks"]}
 
+    async def transitions(self) -> list[dict[str, Any]]:
+        """Everything that its API tells of the past, oldest first."""
+        found, cursor = [], ""
+        while True:
+            page = json.loads((await self.get(f"/api/v1/transitions?limit=1000&cursor={cursor}"))[1])
+            found += page["transitions"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found[::-1]
+
     async def until_all_over(self, count: int, seconds: float) -> dict[str, dict[str, Any]]:
-        """Waits until all of ``count`` tasks have ended."""
+        """Waits until all of ``count`` tasks have ended, and their ends are stored: they are shown a little before."""
         async with asyncio.timeout(seconds):
             while True:
                 tasks = await self.tasks()
-                if sum(task["terminal"] for task in tasks.values()) == count:
-                    return tasks
+                over = {name for name, task in tasks.items() if task["terminal"]}
+                if len(over) == count:
+                    stored = {each["task"] for each in await self.transitions() if each["terminal"]}
+                    if over <= stored:
+                        return tasks
                 await asyncio.sleep(0.1)
 
     async def until_logged(self, event: str, seconds: float = START_SECONDS) -> dict[str, Any]:

@@ -69,17 +69,6 @@ class Follower:
                 await asyncio.sleep(0.05)
 
 
-async def transitions(process: DaemonProcess) -> list[dict[str, Any]]:
-    """Everything that the daemon tells of the past, oldest first."""
-    found, cursor = [], ""
-    while True:
-        page = json.loads((await process.get(f"/api/v1/transitions?limit=1000&cursor={cursor}"))[1])
-        found += page["transitions"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return found[::-1]
-
-
 async def test_no_event_is_lost_and_none_repeated_over_restarts(tmp_path: Path) -> None:
     """However the daemon ends; a stop waits for no reader."""
     names = [f"job-{number}" for number in range(60)]
@@ -104,7 +93,7 @@ async def test_no_event_is_lost_and_none_repeated_over_restarts(tmp_path: Path) 
                 await process.kill()
                 await process.start()
                 await process.until_all_over(len(names), 60)
-                known = await transitions(process)
+                known = await process.transitions()
                 while follower.told[-1] != known[-1]:
                     await asyncio.sleep(0.02)
             following.cancel()
@@ -133,9 +122,8 @@ async def test_replicas_tell_of_each_other_and_go_on_for_one_another(
                     await asyncio.sleep(0.02)
                 await replicas[0].kill()
                 await replicas[1].until_all_over(len(names), 60)
-                known: list[dict[str, Any]] = []
-                while len(ends := {each["transition_id"] for each in known if each["terminal"]}) < len(names):
-                    known = await transitions(replicas[1])
+                known = await replicas[1].transitions()
+                ends = {each["transition_id"] for each in known if each["terminal"]}
                 # A slow start may have left some behind before anybody listened.
                 missed = {each["transition_id"] for each in known[: known.index(follower.told[0])]}
                 while not ends - missed <= {each["transition_id"] for each in follower.told}:
