@@ -26,6 +26,9 @@ GRACE = 30.0
 """Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
 _TICK = 5e-4
 """Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
+_TOGETHER = 0.02
+"""Seconds by which a poll goes out early when another one does: together they cost fewer wake-ups than alone. As long
+as the pacer's tolerance, so that the pace is what it would be."""
 _DOUBT = 0.2
 """Seconds between looks at whether other replicas leave the connection to this one."""
 _SLACK = 1.0
@@ -275,14 +278,17 @@ class Lane:
     def _dispatch(self) -> None:
         """Sends all that may go over an open connection, and sets a timer for what may go next.
 
-        All of it in one step of the event loop: for each further one it would ask the system once more for news.
+        All of it in one step of the event loop: for each further one it would ask the system once more for news. What
+        would be due a moment later goes along.
         """
+        ahead = 0.0
         while True:
-            wait = self._wait(self._clock.monotonic())
+            wait = self._wait(self._clock.monotonic(), ahead)
             self._short = wait is None or (wait == 0 and self._crew.is_busy)
             if wait != 0 or self._short:
                 break
             self._send()
+            ahead = _TOGETHER
         self._set_timer(wait or None)
 
     def _send(self) -> None:
@@ -355,8 +361,11 @@ class Lane:
             self._return()
             errand.bring(seen)
 
-    def _wait(self, now: float) -> float | None:
-        """Seconds until the first poll in the queue may go; None for as long as nothing happens."""
+    def _wait(self, now: float, ahead: float = 0.0) -> float | None:
+        """Seconds until the first poll in the queue may go; None for as long as nothing happens.
+
+        One that is due within the seconds ``ahead`` may go now.
+        """
         if self._retired:
             self._leave_when_idle()
             return None
@@ -370,9 +379,11 @@ class Lane:
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
         if self.in_flight and (self._circuit.phase is Phase.PROBING or self.in_flight >= self._most_in_flight):
             return None
-        planned = 0.0 if self._errands else self._queue.wait(now)
+        planned = 0.0 if self._errands else self._queue.wait(now + ahead)
         if planned is None:
             return None
+        if planned:
+            planned += ahead
         wait = max(planned, self._pacer.wait(now))
         return wait if wait > _TICK else 0.0
 
@@ -424,7 +435,7 @@ class Lane:
         self._note_contradiction(watch, seen)
         if watch.gone or not watch.task.entry.same_task(entry.provider, entry.operation, entry.params):
             return
-        self._reporter.observed(watch, seen, came - sent, sent - (sent if due is None else due))
+        self._reporter.observed(watch, seen, came - sent, max(0.0, sent - (sent if due is None else due)))
 
     def _note_refusal(self, watch: Watch, seen: Observation) -> None:
         """Remembers who was refused, the latest last, until somebody is answered."""
