@@ -295,12 +295,12 @@ class Store(History, Protocol):
         ...
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
     ) -> "Roll":
         """The tasks whose place on the watchlist changed after the revision ``since``, those taken off included.
 
-        With 0: all that are watched. Only those in ``partitions``, if they are given. An entry that equals the one of
-        its name in ``known`` is that one itself, for there may be very many.
+        With 0: all that are watched. Only those in ``partitions``, if they are given. An entry that is as ``known``
+        was written is that one itself, for there may be very many.
         """
         ...
 

@@ -139,7 +139,7 @@ class Daemon:
             clock=self._clock,
             pollable=self._is_pollable,
             logger=logger,
-            known=lambda: self._loaded.entries,
+            known=lambda: self._written,
         )
         self._starts = Starts(self.scheduler, self._committer, logger)
         self._stopped_at: float | None = None

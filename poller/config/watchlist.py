@@ -10,6 +10,7 @@ from pathlib import Path
 from sys import intern
 from typing import TypeAlias
 
+import orjson
 from pydantic import Field, ValidationError
 
 from poller.config.settings import Provider, Schedule, Section, Settings
@@ -424,6 +425,9 @@ def _json(text: str, allowed: str, longest: int) -> tuple[int, object]:
     """The value in ``text``, or the Mistake that it is none, and that one's line. No message quotes the text."""
     if len(text) > longest:
         return 0, Mistake((), f"{len(text):,} characters, at most {longest:,} are allowed for a task")
+    plain = _plain(text)
+    if plain is not None:
+        return 0, plain
     try:
         return 0, _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -433,6 +437,29 @@ def _json(text: str, allowed: str, longest: int) -> tuple[int, object]:
         return 0, Mistake((error.key,), "a second time, once is allowed")
     except (ValueError, RecursionError):
         return 0, Mistake((), "a number too long or values nested too deep, a task is allowed")
+
+
+def _plain(text: str) -> object:
+    """The object in ``text`` if it is a simple one, as most tasks are; else None, and it takes a closer look.
+
+    In a fifth of the time, for 100,000 are read at a start. A simple one has no numbers, which this decoder rounds, and
+    as many colons as keys: a key that came twice, which it does not notice, leaves one too many.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if type(value) is not dict:
+        return None
+    keys = len(value)
+    for each in value.values():
+        if type(each) is dict:
+            keys += len(each)
+            if any(type(inner) is not str for inner in each.values()):
+                return None
+        elif type(each) is not str and type(each) is not bool:
+            return None
+    return value if keys == text.count(":") else None
 
 
 class _DuplicateError(Exception):

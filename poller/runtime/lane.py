@@ -26,9 +26,6 @@ GRACE = 30.0
 """Seconds beyond its timeout after which a lane that sends nothing and gets nothing back has stalled."""
 _TICK = 5e-4
 """Seconds that are not worth a sleep: uvloop's clock and timers know whole milliseconds, and would spin for less."""
-_TOGETHER = 0.02
-"""Seconds by which a poll goes out early when another one does: together they cost fewer wake-ups than alone. As long
-as the pacer's tolerance, so that the pace is what it would be."""
 _DOUBT = 0.2
 """Seconds between looks at whether other replicas leave the connection to this one."""
 _SLACK = 1.0
@@ -281,14 +278,14 @@ class Lane:
         All of it in one step of the event loop: for each further one it would ask the system once more for news. What
         would be due a moment later goes along.
         """
-        ahead = 0.0
+        along = False
         while True:
-            wait = self._wait(self._clock.monotonic(), ahead)
+            wait = self._wait(self._clock.monotonic(), along)
             self._short = wait is None or (wait == 0 and self._crew.is_busy)
             if wait != 0 or self._short:
                 break
             self._send()
-            ahead = _TOGETHER
+            along = True
         self._set_timer(wait or None)
 
     def _send(self) -> None:
@@ -361,11 +358,8 @@ class Lane:
             self._return()
             errand.bring(seen)
 
-    def _wait(self, now: float, ahead: float = 0.0) -> float | None:
-        """Seconds until the first poll in the queue may go; None for as long as nothing happens.
-
-        One that is due within the seconds ``ahead`` may go now.
-        """
+    def _wait(self, now: float, along: bool = False) -> float | None:
+        """Seconds until the first poll in the queue may go, or go ``along``; None for as long as nothing happens."""
         if self._retired:
             self._leave_when_idle()
             return None
@@ -379,11 +373,9 @@ class Lane:
             return min(left, _CREDENTIALS_CHECK) if self._circuit.reason is Outcome.UNAUTHORIZED else left
         if self.in_flight and (self._circuit.phase is Phase.PROBING or self.in_flight >= self._most_in_flight):
             return None
-        planned = 0.0 if self._errands else self._queue.wait(now + ahead)
+        planned = 0.0 if self._errands else self._queue.wait(now, along)
         if planned is None:
             return None
-        if planned:
-            planned += ahead
         wait = max(planned, self._pacer.wait(now))
         return wait if wait > _TICK else 0.0
 

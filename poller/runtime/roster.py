@@ -14,7 +14,7 @@ from poller.config.watchlist import Diff
 from poller.domain.errors import StoreError
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry
-from poller.protocols import Clock, Pulse, Refusal, Store, Stored
+from poller.protocols import Clock, Pulse, Refusal, Store, Stored, Written
 from poller.runtime.clock import Wakeup
 from poller.runtime.committer import Committer
 from poller.runtime.forecasts import Forecasts
@@ -32,7 +32,7 @@ Pollable = Callable[[Entry], bool]
 class Roster:
     """``pollable`` says what can be polled; the rest waits for a config that knows it.
 
-    ``known`` are the entries of the config: those that the store has as well need not be kept twice.
+    ``known`` is what was written of the config: entries that the store has as well need not be kept twice.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Roster:
         clock: Clock,
         pollable: Pollable,
         logger: FilteringBoundLogger,
-        known: Callable[[], Mapping[str, Entry]] = dict,
+        known: Callable[[], Written | None] = lambda: None,
     ) -> None:
         self._known = known
         self._store = store

@@ -48,12 +48,12 @@ from poller.store.leases import SqlCluster, lost_partitions
 from poller.store.migrations import HEAD, is_current, migrate_once, revision_of
 from poller.store.outbox import SqlOutbox, add_delivery, forget_deliveries, new_rows
 from poller.store.rows import (
+    TaskReader,
     Values,
     entry_of,
     pulse_values,
     run_of,
     run_values,
-    stored_of,
     task_values,
     transition_of,
     transition_values,
@@ -85,7 +85,7 @@ from poller.store.statements import (
     unseen,
     untold,
 )
-from poller.store.streams import ROWS_AT_A_TIME, execute_rows, lock_rows, select_rows
+from poller.store.streams import ROWS_AT_A_TIME, Reader, by_name, execute_rows, lock_rows, select, select_rows
 
 if TYPE_CHECKING:
     from poller.store.postgresql import PostgresqlDatabase
@@ -196,22 +196,22 @@ class SqlStore:
         return await self._write(partial(self._enrolling.expire, now))
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
     ) -> Roll:
         """The tasks whose place on the watchlist changed; see `Store.tasks`."""
         some = None if partitions is None or len(partitions) == PARTITIONS else sorted(partitions)
         (revision,) = await self._read(REVISION, itemgetter("revision"))
         if since and revision == since:
             return Roll(revision, ())
-        return Roll(revision, await self._read(changed(since, some), partial(stored_of, known=known or {})))
+        return Roll(revision, await self._collect(changed(since, some), partial(TaskReader, known=known)))
 
     async def page(self, after: str, limit: int) -> Sequence[Stored]:
         """Tasks that are watched, by name; see `Store.page`."""
-        return await self._read(page_of_tasks(after, limit), stored_of)
+        return await self._collect(page_of_tasks(after, limit), TaskReader)
 
     async def task(self, name: str) -> Stored | None:
         """The task of that name, if it is watched."""
-        found = [stored for stored in await self._read(named([name]), stored_of) if stored.watched]
+        found = [stored for stored in await self._collect(named([name]), TaskReader) if stored.watched]
         return found[0] if found else None
 
     async def commit(self, batch: Batch) -> Collection[int]:
@@ -469,12 +469,16 @@ class SqlStore:
 
     async def _read(self, query: Select[Any], make: Callable[[Values], T]) -> list[T]:
         """What ``make`` makes of each row."""
+        return await self._collect(query, by_name(make))
+
+    async def _collect(self, query: Select[Any], reader: Reader[T]) -> list[T]:
+        """What ``reader`` makes of each row."""
 
         async def read() -> list[T]:
             found: list[T] = []
             engine = self._opened().execution_options(only_reads=True)
             async with engine.connect() as connection:
-                await select_rows(connection, query, lambda rows: found.extend(map(make, rows)))
+                await select(connection, query, reader, found.extend)
             return found
 
         async def run() -> list[T]:

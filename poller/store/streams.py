@@ -1,9 +1,9 @@
 """Many rows at a time, and other coroutines in between."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,19 +11,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from poller.store.rows import Values
 from poller.store.statements import reserve
 
+T = TypeVar("T")
+
+Reader = Callable[[Sequence[str]], Callable[[Sequence[Any]], T]]
+"""Given the names of columns, gives what makes something of a row of them."""
+
 ROWS_AT_A_TIME = 500
 """Rows made or read in one go, and then other coroutines have their turn: some 10 ms."""
+
+
+def by_name(make: Callable[[Values], T]) -> Reader[T]:
+    """The reader that has ``make`` make something of each row."""
+    return lambda names: lambda row: make(dict(zip(names, row, strict=True)))
+
+
+async def select(
+    connection: AsyncConnection, query: Select[Any], reader: Reader[T], take: Callable[[Iterable[T]], None]
+) -> None:
+    """Lets ``take`` have what ``reader`` makes of every row that ``query`` finds, some at a time."""
+    async with connection.stream(query) as result:
+        read = reader(tuple(result.keys()))
+        async for rows in result.partitions(ROWS_AT_A_TIME):
+            take(map(read, rows))
+            await asyncio.sleep(0)
 
 
 async def select_rows(
     connection: AsyncConnection, query: Select[Any], take: Callable[[Iterable[Values]], None]
 ) -> None:
     """Lets ``take`` have every row that ``query`` finds, some at a time."""
-    async with connection.stream(query) as result:
-        names = tuple(result.keys())
-        async for rows in result.partitions(ROWS_AT_A_TIME):
-            take(dict(zip(names, row, strict=True)) for row in rows)
-            await asyncio.sleep(0)
+    await select(connection, query, by_name(_itself), take)
 
 
 async def execute_rows(connection: AsyncConnection, statement: Any, rows: Iterable[Values]) -> None:
@@ -41,3 +58,7 @@ async def lock_rows(connection: AsyncConnection, names: Iterable[str]) -> None:
     remaining = iter(sorted(names))
     while some := list(islice(remaining, ROWS_AT_A_TIME)):
         await connection.execute(reserve(some))
+
+
+def _itself(row: Values) -> Values:
+    return row

@@ -1,6 +1,7 @@
 """Tasks become entries, or mistakes with their places; and two watchlists are compared."""
 
 import gc
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from poller.config.watchlist import (
     EntryReader,
     TaskFile,
     diff,
+    json_lines,
     keep_equal,
     numbered,
     read_tasks,
@@ -291,6 +293,49 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 def test_what_is_no_list_has_no_tasks() -> None:
     assert list(numbered(["a"])) == [(0, "a")]
     assert list(numbered({"a": 1})) == []
+
+
+class Pairs(list[tuple[str, object]]):
+    """What stands in an object: keys may come twice."""
+
+
+_TEXTS = st.sampled_from(["a", "b", "", ":", '":', "\\", "é", "a:b", "\ud800", "\0", " "])
+_VALUES = st.recursive(
+    st.one_of(_TEXTS, st.booleans(), st.none(), st.integers(), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.lists(st.tuples(_TEXTS, inner), max_size=3).map(Pairs)),
+    max_leaves=6,
+)
+
+
+def as_json(value: object, blank: str) -> str:
+    if isinstance(value, Pairs):
+        inner = ",".join(f"{as_json(key, blank)}{blank}:{blank}{as_json(each, blank)}" for key, each in value)
+        return f"{{{inner}}}"
+    if isinstance(value, list):
+        return f"[{','.join(as_json(each, blank) for each in value)}]"
+    return json.dumps(value)
+
+
+@given(_VALUES, st.sampled_from(["", " "]))
+@example(Pairs([("a", "x"), ("a", "x")]), "")
+@example(Pairs([("a", Pairs([("b", "x"), ("b", "y")]))]), " ")
+@example(Pairs([("a", ":"), ("b", 12345678901234567890123)]), "")
+def test_a_line_is_read_as_it_stands(value: object, blank: str) -> None:
+    """Whichever way is taken: what Python's own decoder reads, or a mistake for a key that comes twice."""
+    text = as_json(value, blank)
+    twice: list[str] = []
+
+    def noting(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys = [key for key, _ in pairs]
+        twice.extend(key for key in keys if keys.count(key) > 1)
+        return dict(pairs)
+
+    expected = json.loads(text, object_pairs_hook=noting)
+    ((_, read),) = json_lines(text)
+    if twice:
+        assert isinstance(read, Mistake)
+    else:
+        assert read == expected
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

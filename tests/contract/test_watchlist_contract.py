@@ -543,11 +543,15 @@ async def test_only_one_daemon_expires_a_task(pair: Sequence[Store]) -> None:
 
 
 async def test_an_entry_that_is_known_is_not_made_again(store: Store) -> None:
-    """It is the very one; what differs in anything, or has another name, is as the store has it."""
-    stored = [filed(name, labels={"team": "ads"}) for name in ("a", "b", "c")]
-    await store.watch(stored, T0)
-    known = {"a": replace(stored[0]), "b": replace(stored[1], labels={}), "x": stored[2]}
+    """It is the very one; what was changed since it was written, or was not, is as the store has it."""
+    stored = [filed(name, labels={"team": "ads"}) for name in ("a", "b")]
+    known = Written({each.name: each for each in stored}, await store.watch(stored, T0))
+    changed = replace(stored[1], labels={})
+    await store.watch([stored[0], changed], T0 + 1)
+    await store.add([entry("c")], T0 + 2)
     told = {each.entry.name: each for each in (await store.tasks(known=known)).tasks}
-    assert told["a"].entry is known["a"]
-    assert [told[name].entry for name in "abc"] == stored
+    assert told["a"].entry is stored[0]
     assert told["a"].saved.params == stored[0].params
+    assert (told["b"].entry, told["c"].entry) == (changed, entry("c"))
+    since = {each.entry.name: each for each in (await store.tasks(known.revision, known=known)).tasks}
+    assert {name: each.entry for name, each in since.items()} == {"b": changed, "c": entry("c")}

@@ -168,7 +168,7 @@ class MemoryStore:
         return 0
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
     ) -> Roll:
         del known
         return Roll(since, ())

@@ -107,6 +107,15 @@ async def test_what_is_due_a_moment_later_goes_along() -> None:
     assert min(house.listener.lags) >= 0
 
 
+async def test_short_delays_are_hardly_shortened() -> None:
+    """By a hundredth at most: who asks for a poll every 200 ms gets no more of them by going along with others."""
+    draws = iter([0.1, 0.5, 0.505, 0.515])
+    provider = ScriptedProvider(always(RUNNING))
+    house = build_house({"one": provider}, [entry(n, initial=0.2) for n in "abcd"], draw=lambda: next(draws, 0.9))
+    await run_house(house, 0.15)
+    assert provider.times() == pytest.approx([0.02, 0.1, 0.1, 0.103], abs=1e-4)
+
+
 async def test_the_rate_is_kept_also_by_those_that_go_along() -> None:
     """At most as many in any second as the rate allows, and one that opens it."""
     row = iter(range(100_000))

@@ -1,7 +1,7 @@
 """The roster: what is watched is what the store says, in the partitions that are held, and nothing else."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from poller.domain.lifecycle import advance, begin
 from poller.domain.observation import Outcome
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry, Status
-from poller.protocols import Refusal, Roll, Stored
+from poller.protocols import Refusal, Roll, Stored, Written
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.roster import Roster
 from tests.runtime.doubles import (
@@ -50,7 +50,7 @@ class ListStore(MemoryStore):
             self.rows[each.name] = self.revision, Stored(each, known, watched)
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Mapping[str, Entry] | None = None
+        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
     ) -> Roll:
         del known
         if self.unreadable:
