@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import lru_cache
 from itertools import starmap
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from sys import intern
 from typing import Any
 
@@ -38,13 +38,14 @@ EXPECTED = ("expected_basis", "expected_at", "expected_low_at", "expected_high_a
 """The columns that tell when a run will probably end."""
 
 _STATES = {state.value: state for state in State}
+_knowledge = attrgetter(*KNOWLEDGE)
 _BASES = {basis.value: basis for basis in Basis}
 _STATE, _SUBTASKS, _RAW = map(KNOWLEDGE.index, ("state", "subtasks", "raw_status"))
 _FIRST_SEEN, _RUN_SINCE = map(KNOWLEDGE.index, ("first_seen_at", "run_since"))
 _CONTACT_FIELDS = tuple(field.name for field in fields(Contact))
 _LAST_FAILURE = _CONTACT_FIELDS.index("last_failure")
-_SAME_STATUS = tuple(name for name in KNOWLEDGE if name not in {"state", "subtasks"})
 _SAME_CONTACT = tuple(field.name for field in fields(Contact) if field.name != "last_failure")
+_contact = attrgetter(*_SAME_CONTACT)
 _SAME_TRANSITION = tuple(field.name for field in fields(Transition) if field.name not in {"source", "target", "labels"})
 
 _POLICY = frozenset(field.name for field in fields(Policy))
@@ -72,10 +73,18 @@ def entry_values(entry: Entry) -> Values:
 
 def task_values(task: Task, at: float) -> Values:
     """The whole row of ``task``, written at ``at``, as one that is watched."""
-    entry = task.entry
-    place = {"name": entry.name, "partition": partition_of(entry.name), "unwatched_at": None, "next_poll_at": None}
-    place |= {"expires_at": None, "revision": 0} | _expected_values(None)
-    return place | entry_values(entry) | _status_values(task.status) | _contact_values(task.contact, at)
+    place = {"unwatched_at": None, "next_poll_at": None, "expires_at": None, "revision": 0} | _expected_values(None)
+    return place | named_values(task.entry) | known_values(task, at)
+
+
+def named_values(entry: Entry) -> Values:
+    """Under which name it is watched, too."""
+    return {"name": entry.name, "partition": partition_of(entry.name)} | entry_values(entry)
+
+
+def known_values(task: Task, at: float) -> Values:
+    """What is known of ``task``, written at ``at``."""
+    return _status_values(task.status) | _contact_values(task.contact, at)
 
 
 def pulse_values(pulse: Pulse, at: float) -> Values:
@@ -176,9 +185,10 @@ def run_of(row: Values) -> tuple[str, Run]:
 
 
 def _status_values(status: Status) -> Values:
-    values = {name: getattr(status, name) for name in _SAME_STATUS}
+    values = dict(zip(KNOWLEDGE, _knowledge(status), strict=True))
     values["state"] = status.state.value
-    values["subtasks"] = None if status.subtasks is None else _json(asdict(status.subtasks))
+    if status.subtasks is not None:
+        values["subtasks"] = _json(asdict(status.subtasks))
     return values
 
 
@@ -202,12 +212,8 @@ def _subtasks_of(text: str) -> Subtasks:
 
 def _contact_values(contact: Contact, at: float) -> Values:
     failure = contact.last_failure
-    values = {name: getattr(contact, name) for name in _SAME_CONTACT}
-    values["failure_outcome"] = failure.outcome.value if failure else None
-    values["failure_at"] = failure.at if failure else None
-    values["failure_message"] = failure.message if failure else None
-    values["saved_at"] = at
-    return values
+    told = (None, None, None) if failure is None else (failure.outcome.value, failure.at, failure.message)
+    return dict(zip(CONTACT, (*_contact(contact), *told, at), strict=True))
 
 
 def _contact_of(contact: Iterable[Any], failure: tuple[str | None, float, str | None]) -> Contact:

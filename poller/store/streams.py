@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Dialect, Insert, Select, Update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from poller.store.rows import Values
@@ -43,11 +45,15 @@ async def select_rows(
     await select(connection, query, by_name(_itself), take)
 
 
-async def execute_rows(connection: AsyncConnection, statement: Any, rows: Iterable[Values]) -> None:
-    """Executes ``statement`` for every one of ``rows``, which are made as they are needed."""
+async def execute_rows(connection: AsyncConnection, statement: Insert | Update, rows: Iterable[Values]) -> None:
+    """Executes ``statement`` for every one of ``rows``, which are made as they are needed, of the same columns.
+
+    They go to the driver as they are: SQLAlchemy would take longer for each of them than the database does.
+    """
     remaining = iter(rows)
     while some := list(islice(remaining, ROWS_AT_A_TIME)):
-        await connection.execute(statement, some)
+        prepared = _prepared(statement, connection.dialect, tuple(some[0]))
+        await connection.exec_driver_sql(prepared.text, [*map(prepared.arguments, some)])
 
 
 async def lock_rows(connection: AsyncConnection, names: Iterable[str]) -> None:
@@ -58,6 +64,28 @@ async def lock_rows(connection: AsyncConnection, names: Iterable[str]) -> None:
     remaining = iter(sorted(names))
     while some := list(islice(remaining, ROWS_AT_A_TIME)):
         await connection.execute(reserve(some))
+
+
+class _Prepared:
+    """A statement as one driver wants it."""
+
+    def __init__(self, statement: Insert | Update, dialect: Dialect, columns: tuple[str, ...]) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=columns)
+        names = compiled.positiontup or ()
+        processors = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+        self.text = str(compiled)
+        self._pick = itemgetter(*names)
+        self._processors = [(place, each) for place, each in enumerate(processors) if each is not None]
+
+    def arguments(self, row: Values) -> tuple[Any, ...]:
+        """What ``row`` is to the driver."""
+        values = list(self._pick(row))
+        for place, process in self._processors:
+            values[place] = process(values[place])
+        return tuple(values)
+
+
+_prepared = lru_cache(maxsize=64)(_Prepared)
 
 
 def _itself(row: Values) -> Values:
