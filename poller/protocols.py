@@ -173,10 +173,14 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """Tasks of the watchlist, as of its ``revision``; later changes may be among them already."""
+    """Tasks of the watchlist, as of its ``revision``; later changes may be among them already.
+
+    ``onward`` is the name after which there may be more; None if these are all.
+    """
 
     revision: int
     tasks: Sequence[Stored]
+    onward: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +299,17 @@ class Store(History, Protocol):
         ...
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
+        self,
+        since: int = 0,
+        partitions: Collection[int] | None = None,
+        known: Written | None = None,
+        after: str | None = None,
     ) -> "Roll":
         """The tasks whose place on the watchlist changed after the revision ``since``, those taken off included.
 
-        With 0: all that are watched. Only those in ``partitions``, if they are given. An entry that is as ``known``
-        was written is that one itself, for there may be very many.
+        With 0: all that are watched. Only those in ``partitions``, if they are given; with ``after`` some of them, by
+        name, from behind that name on. An entry that is as ``known`` was written is that one itself, for there may be
+        very many.
         """
         ...
 

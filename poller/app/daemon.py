@@ -186,7 +186,7 @@ class Daemon:
 
     def _jobs(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """What is done side by side for as long as the daemon runs."""
-        yield from (self.scheduler.run, self._roster.run, self._prune, self._expire)
+        yield from (self._roster.run, self._prune, self._expire)
         yield from (self._couriers.run, self._watch_files, self._feed_watchdog, self._feed.run)
 
     async def _leave(self) -> None:
@@ -220,6 +220,7 @@ class Daemon:
             self._kinds = {name: binding.kind for name, binding in bindings.items()}
             self._written = await self._write(self._loaded.entries, self._clock.now())
             self.scheduler.use(self._lanes(self._loaded, bindings))
+            group.start_soon(self.scheduler.run)
             await self._take_up(group)
             self._metrics.reloaded(ok=True, at=self._clock.now())
             self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)

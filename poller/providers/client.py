@@ -6,7 +6,7 @@ more at once: with other credentials where those were refused, if there are any.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -69,15 +69,21 @@ def family_of(operation: Operation, entry: Entry) -> str:
     if entry.family is not None:
         return entry.family
     changing = () if entry.follow else operation.run_params
-    staying = _staying(operation.required, operation.optional, changing)
-    given = [f"{_quoted(name)}={_quoted(entry.params[name])}" for name in staying if name in entry.params]
-    what = f"{_quoted(entry.provider)}/{_quoted(entry.operation)}"
-    return f"{what}?{'&'.join(given)}" if given else what
+    what, params = _quoted(entry.provider) + "/" + _quoted(entry.operation), entry.params
+    given = [
+        name_is + _quoted(params[name])
+        for name, name_is in _staying(operation.required, operation.optional, changing)
+        if name in params
+    ]
+    return what + "?" + "&".join(given) if given else what
 
 
 @lru_cache(maxsize=1_024)
-def _staying(required: tuple[str, ...], optional: tuple[str, ...], changing: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted({*required, *optional}.difference(changing)))
+def _staying(
+    required: tuple[str, ...], optional: tuple[str, ...], changing: tuple[str, ...]
+) -> Sequence[tuple[str, str]]:
+    """The names of the parameters that stay, and what stands before their values."""
+    return [(name, _quoted(name) + "=") for name in sorted({*required, *optional}.difference(changing))]
 
 
 # The same few names and values are in the families of thousands of tasks.

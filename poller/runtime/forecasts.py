@@ -16,6 +16,7 @@ class Forecasts:
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
         self._members: dict[str, Watch | set[Watch]] = {}
+        self._left: set[str] = set()
 
     def learn(self, runs: Mapping[str, Sequence[Run]]) -> None:
         """Takes over what the store remembers of families, oldest run first; what is known already stays."""
@@ -55,12 +56,15 @@ class Forecasts:
             members.discard(watch)
         elif members is watch:
             self._members[watch.family] = set()
+        self._left.add(watch.family)
 
     def tidy(self) -> None:
         """Forgets the families of which no task is watched any more."""
-        for name in [name for name, members in self._members.items() if not members]:
-            del self._members[name]
-            self._families.pop(name, None)
+        left, self._left = self._left, set()
+        for name in left:
+            if not self._members.get(name):
+                self._members.pop(name, None)
+                self._families.pop(name, None)
 
     def observed(self, watch: Watch, before: Status, step: Step, seen: Observation, now: float) -> FinishedRun | None:
         """Heeds what a poll made of a task; the run that ended by it, if one did and its duration is known."""

@@ -63,7 +63,8 @@ class Reporter(Protocol):
 class Lane:
     """Sends the polls of one provider connection when they are due. Implements `poller.protocols.ConnectionView`.
 
-    While ``held()`` none is sent: what it would bring could not be kept. Requests beside the polls are.
+    While ``held()`` none is sent: what it would bring could not be kept. Requests beside the polls are. Until
+    ``spread_until``, on the loop's clock, first polls have been given their places.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Lane:
         self._probing = False
         self.provider = provider
         self.in_flight = 0
+        self.spread_until = float("-inf")
         self._connection = connection
         self._limits = limits
         self._replicas = neighbours.count

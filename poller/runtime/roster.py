@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 from structlog.typing import FilteringBoundLogger
 
 from poller.config.watchlist import Diff
 from poller.domain.errors import StoreError
+from poller.domain.events import Transition
 from poller.domain.shares import PARTITIONS, partition_of
 from poller.domain.task import Entry
 from poller.protocols import Clock, Pulse, Refusal, Store, Stored, Written
@@ -20,6 +22,8 @@ from poller.runtime.committer import Committer
 from poller.runtime.forecasts import Forecasts
 from poller.runtime.scheduler import Scheduler
 
+_AT_A_TIME = 1_000
+"""Tasks taken over in one go: some 20 ms."""
 _RETRY = 1.0
 """Seconds between two attempts at reading what is held."""
 _HAND_OVER = 2.0
@@ -62,6 +66,8 @@ class Roster:
         self._revision = 0
         self._strange: dict[str, Stored] = {}
         self._told_strange: list[str] = []
+        # Of what is half read: what must not be told again if the rest cannot be read yet.
+        self._retold: set[str] = set()
         self._behind = False
         self._wakeup = Wakeup()
         self._turn = anyio.Lock()
@@ -143,26 +149,50 @@ class Roster:
         async with self._turn:
             await self._read_new_partitions()
             await self._read_changes()
+            self._scheduler.loaded = True
+            self._tell_strange()
 
     async def _read_new_partitions(self) -> None:
+        """Watches what is in them; the first tasks are polled while others are yet to be read."""
         asked = dict(self._unread)
         if not asked:
             return
         some = None if len(asked) == PARTITIONS else frozenset(asked)
         # Before the tasks: what is told meanwhile by the one who held them comes twice, rather than never.
         untold = await self._store.untold(some)
-        roll = await self._store.tasks(0, some, self._known())
-        await self._learn(roll.tasks)
-        # From here on nothing waits. What was lost meanwhile is not watched; held again, it is to be read again.
-        ready = {number for number, holding in asked.items() if self._unread.get(number) is holding}
+        first = roll = await self._store.tasks(0, some, self._known(), after="")
+        await self._take_over(asked, roll.tasks, untold)
+        while roll.onward is not None:
+            roll = await self._store.tasks(0, some, self._known(), after=roll.onward)
+            await self._take_over(asked, roll.tasks, untold)
+        ready = self._still_held(asked)
         for number in ready:
             del self._unread[number]
         if not self._watched:
-            self._read_up_to = roll.revision
-        self._revision = max(self._revision, roll.revision)
+            self._read_up_to = first.revision
+        self._revision = max(self._revision, first.revision)
         self._watched |= ready
-        self._adopt([each for each in roll.tasks if partition_of(each.entry.name) in ready])
-        self._committer.retell([each for each in untold if partition_of(each.task) in ready])
+        self._retold.clear()
+
+    async def _take_over(
+        self, asked: Mapping[int, object], tasks: Sequence[Stored], untold: Sequence[Transition]
+    ) -> None:
+        """Watches ``tasks``, few at a time, so that others have their turn in between."""
+        await self._learn(tasks)
+        for start in range(0, len(tasks), _AT_A_TIME):
+            # From here on nothing waits. What was lost meanwhile is not watched; held again, it is to be read again.
+            held = self._still_held(asked)
+            some = {each.entry.name: each for each in tasks[start : start + _AT_A_TIME]}
+            if len(held) < PARTITIONS:
+                some = {name: each for name, each in some.items() if partition_of(name) in held}
+            self._adopt(some.values())
+            waiting = [each for each in untold if each.task in some and each.transition_id not in self._retold]
+            self._committer.retell(waiting)
+            self._retold.update(each.transition_id for each in waiting)
+            await anyio.lowlevel.checkpoint()
+
+    def _still_held(self, asked: Mapping[int, object]) -> set[int]:
+        return {number for number, holding in asked.items() if self._unread.get(number) is holding}
 
     async def _read_changes(self) -> None:
         roll = await self._store.tasks(self._read_up_to, frozenset(self._watched), self._known())
@@ -192,11 +222,10 @@ class Roster:
             if self._scheduler.find(name) is not None:
                 gone.append(name)
         changes = self._compared(wanted, gone)
-        if changes or not self._scheduler.loaded:
+        if changes:
             entries = {name: each.entry for name, each in wanted.items()}
             saved = {name: each.saved for name, each in wanted.items()}
             self._scheduler.apply(entries, changes, saved, self._clock.now())
-        self._tell_strange()
 
     def _compared(self, wanted: Mapping[str, Stored], gone: Sequence[str]) -> Diff:
         added, changed, restarted = [], [], []
@@ -221,6 +250,7 @@ class Roster:
         now = self._clock.now()
         strange += [w.stored(now) for w in self._scheduler.everything() if not self._pollable(w.task.entry)]
         self._adopt(strange)
+        self._tell_strange()
 
     def _tell_strange(self) -> None:
         providers = sorted({each.entry.provider for each in self._strange.values()})

@@ -1,7 +1,7 @@
 """All watched tasks: plans their polls, has the domain judge what they bring, and passes on what follows."""
 
 import heapq
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -40,7 +40,8 @@ class Scheduler:
     """The tasks being watched. Implements `poller.protocols.Watching` and `poller.runtime.lane.Reporter`.
 
     ``draw`` gives random numbers, uniform in [0, 1). ``retention`` tells by its state how many seconds a finished task
-    is shown. ``tenure`` tells whether anything is: nothing that another replica may show by now.
+    is shown. ``tenure`` tells whether anything is: nothing that another replica may show by now. Whoever hands over the
+    watchlist says when it is ``loaded``.
     """
 
     def __init__(
@@ -91,17 +92,12 @@ class Scheduler:
         for name in (*changes.removed, *changes.restarted):
             self._drop(self._watches.pop(name))
         fresh = [self._begin(entries[name], saved.get(name), now) for name in (*changes.added, *changes.restarted)]
-        alive = [watch for watch in fresh if not watch.task.over]
-        counts = Counter(watch.lane for watch in alive)
-        for watch in alive:
-            spread = _ROOM * (counts[watch.lane] - 1) / watch.lane.share_of_rate
-            self._start(watch, saved.get(watch.task.entry.name), spread, now)
+        self._start([watch for watch in fresh if not watch.task.over], saved, now)
         for name in set(changes.changed).difference(changes.restarted):
             self._adjust(self._watches[name], entries[name])
         # Only now: a task that goes may leave its family to one that comes.
         self._forecasts.tidy()
         self._ordered = None
-        self.loaded = True
 
     def families(self, entries: Iterable[Entry], lanes: Iterable[Lane] = ()) -> set[str]:
         """What the runs of ``entries`` are runs of; ``lanes`` are connections that are to be used for them."""
@@ -288,13 +284,27 @@ class Scheduler:
         self._forecasts.join(watch, now)
         return watch
 
-    def _start(self, watch: Watch, saved: Saved | None, spread: float, now: float) -> None:
-        """Plans the first poll: when it was due before a restart, else somewhere in the spread."""
-        delay = first_delay(watch.task, self._draw(), spread)
-        if saved is not None and saved.next_poll_at is not None:
-            longest = watch.task.entry.policy.max
-            delay = max(min(delay, longest), min(saved.next_poll_at - now, longest))
-        watch.lane.plan(watch, self._clock.monotonic() + delay)
+    def _start(self, watches: Iterable[Watch], saved: Mapping[str, Saved], now: float) -> None:
+        """Plans first polls: when they were due before a restart; else spread, behind those that were spread before."""
+        unplanned: defaultdict[Lane, list[Watch]] = defaultdict(list)
+        for watch in watches:
+            before = saved.get(watch.task.entry.name)
+            left = 0.0 if before is None or before.next_poll_at is None else before.next_poll_at - now
+            if left > 0:
+                self._plan_first(watch, left)
+            else:
+                unplanned[watch.lane].append(watch)
+        for lane, some in unplanned.items():
+            ahead = max(0.0, lane.spread_until - self._clock.monotonic())
+            spread = _ROOM * (len(some) - 1) / lane.share_of_rate
+            lane.spread_until = self._clock.monotonic() + ahead + spread
+            for watch in some:
+                self._plan_first(watch, ahead + first_delay(watch.task, self._draw(), spread))
+
+    def _plan_first(self, watch: Watch, delay: float) -> None:
+        known = watch.task.contact.polls > 0
+        longest = watch.task.entry.policy.max
+        watch.lane.plan(watch, self._clock.monotonic() + (min(delay, longest) if known else delay))
         self._await_lapse(watch)
 
     def _shown(self, task: Task, now: float) -> bool:

@@ -68,6 +68,7 @@ from poller.store.statements import (
     REVISION,
     SAVE_PULSE,
     WATCHED,
+    behind,
     changed,
     expired,
     far_back,
@@ -96,6 +97,8 @@ _LONGEST_FINISH = 2.0
 """Seconds that `close` waits for what is under way on a database that may not answer, before it cuts it off."""
 _LONGEST_TURN = 30.0
 """Seconds that somebody waits for others to have read: of pages that are asked for again and again, few may wait."""
+_TASKS_A_ROLL = 10_000
+"""Tasks told at once where they are asked for little by little."""
 _FAMILIES_AT_A_TIME = 500
 """Families whose runs are asked for in one go."""
 ROWS_A_PAGE = 20_000
@@ -196,14 +199,23 @@ class SqlStore:
         return await self._write(partial(self._enrolling.expire, now))
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
+        self,
+        since: int = 0,
+        partitions: Collection[int] | None = None,
+        known: Written | None = None,
+        after: str | None = None,
     ) -> Roll:
         """The tasks whose place on the watchlist changed; see `Store.tasks`."""
         some = None if partitions is None or len(partitions) == PARTITIONS else sorted(partitions)
         (revision,) = await self._read(REVISION, itemgetter("revision"))
         if since and revision == since:
             return Roll(revision, ())
-        return Roll(revision, await self._collect(changed(since, some), partial(TaskReader, known=known)))
+        query = changed(since, some)
+        if after is not None:
+            query = behind(query, after, _TASKS_A_ROLL)
+        tasks = await self._collect(query, partial(TaskReader, known=known))
+        is_whole = after is None or len(tasks) < _TASKS_A_ROLL
+        return Roll(revision, tasks, None if is_whole else tasks[-1].entry.name)
 
     async def page(self, after: str, limit: int) -> Sequence[Stored]:
         """Tasks that are watched, by name; see `Store.page`."""

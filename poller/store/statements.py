@@ -82,7 +82,8 @@ PROLONG = _set(tasks, "name", "expires_at")
 SAVE_PULSE = _set(tasks, "name", *CONTACT, *EXPECTED, "next_poll_at")
 MARK_TOLD = _set(transitions, "transition_id", "told_at").where(transitions.c.told_at.is_(None))
 
-WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None)).order_by(tasks.c.name)
+_WATCHED = select(tasks).where(tasks.c.unwatched_at.is_(None))
+WATCHED = _WATCHED.order_by(tasks.c.name)
 _IS_END = transitions.c.target.in_(sorted(TERMINAL))
 
 REVISION = select(watchlist.c.revision)
@@ -112,9 +113,14 @@ def changed(since: int, partitions: Collection[int] | None) -> Select[Any]:
     return rows if partitions is None else rows.where(tasks.c.partition.in_(partitions))
 
 
+def behind(some: Select[Any], after: str, limit: int) -> Select[Any]:
+    """``limit`` of ``some`` tasks, by name, from behind ``after`` on."""
+    return some.where(tasks.c.name > after).order_by(tasks.c.name).limit(limit)
+
+
 def page_of_tasks(after: str, limit: int) -> Select[Any]:
     """``limit`` of the tasks that are watched, by name, from behind ``after`` on."""
-    return WATCHED.where(tasks.c.name > after).limit(limit)
+    return behind(_WATCHED, after, limit)
 
 
 def expired(now: float) -> Select[Any]:

@@ -110,11 +110,23 @@ def bare_loop(url: str, tasks: int, pace: float, folder: Path) -> Iterator[Proce
 
 
 @contextmanager
-def daemon(config: Path) -> Iterator[Daemon]:
-    """A daemon that is ready, while the context lasts; beside its config lie its store and its log."""
+def starting_daemon(config: Path) -> Iterator[Process]:
+    """A daemon that has been started, while the context lasts; beside its config lie its store and its log."""
     with running("daemon", "poller", "run", "-c", str(config), folder=config.parent) as process:
-        process.until_written(_READY, LONGEST_START)
-        yield Daemon(process, process.until_written(r'"listen": ?"(http://[^"]+)"'))
+        yield process
+
+
+def ready(process: Process) -> Daemon:
+    """Waits until the daemon watches all."""
+    process.until_written(_READY, LONGEST_START)
+    return Daemon(process, process.until_written(r'"listen": ?"(http://[^"]+)"'))
+
+
+@contextmanager
+def daemon(config: Path) -> Iterator[Daemon]:
+    """A daemon that is ready, while the context lasts."""
+    with starting_daemon(config) as process:
+        yield ready(process)
 
 
 def write_config(folder: Path, url: str, tasks: int, every: float, rate: float, **more: object) -> Path:

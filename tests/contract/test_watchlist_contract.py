@@ -1,7 +1,7 @@
 """What every store promises of a watchlist that is changed while daemons run."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -408,6 +408,24 @@ async def test_only_the_partitions_asked_for_come(store: Store) -> None:
     for since in (0, before):
         assert set(names((await store.tasks(since, some)).tasks)) == expected
     assert list((await store.tasks(0, ())).tasks) == []
+
+
+@pytest.mark.parametrize("some", [None, range(0, 1024, 2)])
+async def test_all_tasks_come_little_by_little(
+    store: Store, some: Collection[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once, by name, as they would come in one go; the last ones say that they are that."""
+    monkeypatch.setattr("poller.store.sql._TASKS_A_ROLL", 7)
+    await store.watch([filed(f"job-{number}") for number in range(40)], T0)
+    told: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        roll = await store.tasks(0, some, after=after)
+        assert len(roll.tasks) <= 7
+        told += [each.entry.name for each in roll.tasks]
+        after = roll.onward
+    assert told == sorted(names((await store.tasks(0, some)).tasks))
+    assert len(told) == 40 or some
 
 
 async def test_pages_are_sorted_as_python_sorts(store: Store) -> None:

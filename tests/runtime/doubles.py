@@ -168,9 +168,13 @@ class MemoryStore:
         return 0
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
+        self,
+        since: int = 0,
+        partitions: Collection[int] | None = None,
+        known: Written | None = None,
+        after: str | None = None,
     ) -> Roll:
-        del known
+        del known, after
         return Roll(since, ())
 
     async def page(self, after: str, limit: int) -> Sequence[Stored]:
@@ -337,6 +341,7 @@ def build_house(
     lanes = [build_lane(name, provider, scheduler, logger, held, **options) for name, provider in providers.items()]
     watchlist = {entry.name: entry for entry in entries}
     scheduler.apply(watchlist, diff({}, watchlist), store.saved, clock().now(), lanes)
+    scheduler.loaded = True
     return House(store, listener, committer, scheduler, logs)
 
 

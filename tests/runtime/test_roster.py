@@ -32,7 +32,10 @@ pytestmark = pytest.mark.looptime
 
 
 class ListStore(MemoryStore):
-    """A store with a watchlist. Reading takes ``seconds``; ``meanwhile`` is called once when it is half read."""
+    """A store with a watchlist. Reading takes ``seconds``; ``meanwhile`` is called once when it is half read.
+
+    Asked little by little, it tells ``at_a_time`` tasks.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +44,7 @@ class ListStore(MemoryStore):
         self.seconds = 0.0
         self.meanwhile: Callable[[], object] = lambda: None
         self.unreadable = False
+        self.at_a_time = 1_000
 
     def put(self, *entries: Entry, watched: bool = True, status: Status | None = None) -> None:
         """Changes the watchlist."""
@@ -50,7 +54,11 @@ class ListStore(MemoryStore):
             self.rows[each.name] = self.revision, Stored(each, known, watched)
 
     async def tasks(
-        self, since: int = 0, partitions: Collection[int] | None = None, known: Written | None = None
+        self,
+        since: int = 0,
+        partitions: Collection[int] | None = None,
+        known: Written | None = None,
+        after: str | None = None,
     ) -> Roll:
         del known
         if self.unreadable:
@@ -65,7 +73,11 @@ class ListStore(MemoryStore):
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
         meanwhile()
         await asyncio.sleep(self.seconds)
-        return Roll(revision, found)
+        if after is None:
+            return Roll(revision, found)
+        page = sorted((row for row in found if row.entry.name > after), key=lambda row: row.entry.name)
+        told = page[: self.at_a_time]
+        return Roll(revision, told, told[-1].entry.name if len(told) < len(page) else None)
 
     async def untold(self, partitions: Collection[int] | None = None) -> Sequence[Transition]:
         return [each for each in await super().untold() if partitions is None or partition_of(each.task) in partitions]
@@ -116,6 +128,58 @@ async def test_all_there_is_can_be_held() -> None:
     await room.roster.catch_up()
     assert room.watched() == ["a", "b"]
     assert room.house.scheduler.loaded
+
+
+async def test_the_first_tasks_are_polled_while_others_are_read() -> None:
+    """It is loaded when all are watched."""
+    room = Room(entry("a"), entry("b"), entry("c"))
+    room.store.at_a_time, room.store.seconds = 1, 5.0
+    polling = asyncio.create_task(room.house.scheduler.run())
+    room.roster.hold(range(PARTITIONS))
+    reading = asyncio.create_task(room.roster.catch_up())
+    await asyncio.sleep(12)
+    assert room.watched() == ["a", "b"]
+    assert {name for _, name in room.provider.polls} == {"a", "b"}
+    assert not room.house.scheduler.loaded
+    await reading
+    assert room.watched() == ["a", "b", "c"]
+    assert room.house.scheduler.loaded
+    polling.cancel()
+
+
+async def test_what_is_lost_when_half_is_watched_is_watched_no_more() -> None:
+    """Nor what is read of it afterwards; held again, it is read again from the beginning."""
+    room = Room(*(entry(f"t{number}") for number in range(20)))
+    lost = partition_of("t3")
+    others = sorted(f"t{number}" for number in range(20) if partition_of(f"t{number}") != lost)
+    room.store.at_a_time, room.store.seconds = 1, 1.0
+    room.roster.hold(range(PARTITIONS))
+    reading = asyncio.create_task(room.roster.catch_up())
+    await asyncio.sleep(10)
+    room.roster.drop([lost])
+    await reading
+    assert room.watched() == others
+    room.roster.hold([lost])
+    await room.roster.catch_up()
+    assert room.watched() == sorted(f"t{number}" for number in range(20))
+
+
+async def test_what_nobody_told_is_told_once_though_reading_breaks_off() -> None:
+    """It is not marked as told yet when the rest is read anew."""
+    room = Room(entry("a"), entry("b"))
+    steps = [advance(begin(entry(name), START), SUCCEEDED, START) for name in "ab"]
+    room.store.stored = [step.transition for step in steps if step.transition]
+    room.store.at_a_time, room.store.seconds = 1, 1.0
+    running = asyncio.create_task(room.roster.run())
+    room.roster.hold(range(PARTITIONS))
+    await asyncio.sleep(1.5)
+    assert [each.task for each in room.house.listener.transitions] == ["a"]
+    room.store.unreadable = True
+    await asyncio.sleep(5)
+    room.store.unreadable = False
+    await asyncio.sleep(9)
+    assert [each.task for each in room.house.listener.transitions] == ["a", "b"]
+    running.cancel()
 
 
 async def test_who_holds_nothing_is_ready_all_the_same() -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 
+from poller.config.watchlist import diff
 from poller.domain.errors import StoreError
 from poller.domain.observation import UNCHANGED, Observation, Outcome
 from poller.domain.state import Flag, State
@@ -17,6 +19,7 @@ from tests.runtime.doubles import (
     SUCCEEDED,
     THROTTLED,
     UNREACHABLE,
+    House,
     MemoryStore,
     ScriptedProvider,
     always,
@@ -244,6 +247,34 @@ async def test_throttled_tasks_all_get_their_poll_afterwards() -> None:
     await run_house(house, 60)
     assert house.scheduler.all_over()
     assert len(house.listener.transitions) == 20
+
+
+def first_polls(house: House) -> dict[str, float]:
+    """In how many seconds each task will be polled."""
+    return {it.task.entry.name: (it.next_poll_at or 0.0) - START for it in house.scheduler.everything()}
+
+
+async def test_a_restart_moves_nobody_who_is_not_late() -> None:
+    """However many there are: they were spread before. Who is late goes at the rate that there is."""
+    late, early = [entry(f"late-{n}") for n in range(50)], [entry(f"early-{n}") for n in range(50)]
+    before = [saved(each, RUNNING_STATUS, Contact(polls=9), next_poll_at=START - 5) for each in late]
+    before += [saved(each, RUNNING_STATUS, Contact(polls=9), next_poll_at=START + 3) for each in early]
+    provider, draws = ScriptedProvider(always(RUNNING)), cycle([0.0, 0.5, 1.0])
+    house = build_house({"one": provider}, [*late, *early], stored(*before), rate=10.0, draw=lambda: next(draws))
+    planned = first_polls(house)
+    assert [planned[each.name] for each in early] == pytest.approx([3.0] * 50)
+    assert {round(planned[each.name], 1) for each in late} == {0.0, 3.1, 6.1}
+
+
+async def test_those_who_come_later_are_spread_behind_the_others() -> None:
+    """As when a long watchlist is taken over piece by piece: no sooner than the rate allows."""
+    first, second = {f"a{n}": entry(f"a{n}") for n in range(51)}, {f"b{n}": entry(f"b{n}") for n in range(51)}
+    provider, draws = ScriptedProvider(always(RUNNING)), cycle([0.0, 0.5, 1.0])
+    house = build_house({"one": provider}, first.values(), rate=10.0, draw=lambda: next(draws))
+    house.scheduler.apply(second, diff({}, second), {}, START)
+    planned = first_polls(house)
+    assert {round(planned[name], 3) for name in first} == {0.0, 3.125, 6.25}
+    assert {round(planned[name], 3) for name in second} == {6.25, 9.375, 12.5}
 
 
 async def test_what_has_ended_delays_nobody_after_a_restart() -> None:
