@@ -16,7 +16,7 @@ from poller.store.leases import lost_among
 from poller.store.rows import Values, transition_of
 from poller.store.schema import WAITS, deliveries, transitions
 from poller.store.statements import forget
-from poller.store.streams import ROWS_AT_A_TIME, execute_rows
+from poller.store.streams import ROWS_AT_A_TIME
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -203,8 +203,9 @@ async def _settle(receipts: Sequence[Receipt], epochs: Mapping[int, int] | None,
     kept = [each for each in receipts if partition_of(each.delivery.transition.task) not in lost]
     for outcome, statements in _STATEMENTS.items():
         for statement, keys in statements:
-            rows = ({key: _VALUES[key](each) for key in keys} for each in kept if each.outcome == outcome)
-            await execute_rows(connection, statement, rows)
+            rows = [{key: _VALUES[key](each) for key in keys} for each in kept if each.outcome == outcome]
+            if rows:
+                await connection.execute(statement, rows)
 
 
 _VALUES: Mapping[str, Callable[[Receipt], Any]] = {
