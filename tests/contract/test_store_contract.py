@@ -97,6 +97,25 @@ async def test_a_pulse_comes_back_exactly_as_it_was_committed(
     assert {it.saved_at for it in found.values()} <= {T0 + 7}
 
 
+async def test_many_come_back_as_they_were_committed(store: Store) -> None:
+    """However many rows are written together: each in its place, transitions in their order."""
+    entries = [entry(f"job-{number}", str(number)) for number in range(637)]
+    changes = [seen(begin(each, T0), State.RUNNING, T0 + number) for number, each in enumerate(entries)]
+    await store.watch(entries, T0)
+    await store.commit(Batch(T0 + 700, changes))
+    told = [told_by(change) for change in changes]
+    assert await store.untold() == told
+    pulses = [Pulse(e.name, Contact(polls=number, last_polled_at=T0 + number), T0 + number + 0.5)
+              for number, e in enumerate(entries)]  # fmt: skip
+    await store.commit(Batch(T0 + 800, pulses=pulses, told=[it.transition_id for it in told[:633]]))
+    assert await store.untold() == told[633:]
+    expected = {}
+    for change, pulse in zip(changes, pulses, strict=True):
+        task = replace(change.task, contact=pulse.contact)
+        expected[pulse.name] = saved(task, T0 + 800, pulse.next_poll_at)
+    assert await known(store, entries) == expected
+
+
 @searching
 @given(transitions=st.lists(anything.transitions, min_size=1, max_size=4, unique_by=lambda it: it.transition_id))
 async def test_a_transition_comes_back_exactly_as_it_was_committed(store: Store, transitions: list[Transition]) -> None:
