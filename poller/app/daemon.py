@@ -224,7 +224,7 @@ class Daemon:
             await self._take_up(group)
             self._metrics.reloaded(ok=True, at=self._clock.now())
             self._logger.info("daemon.ready", tasks=len(self._loaded.entries), listen=listen)
-            self._notifier.ready(self._summary())
+            self._tell_ready()
             _settle_memory()
             self._started.set()
         except PollerError as error:
@@ -315,7 +315,7 @@ class Daemon:
                 self._logger.error("config.rejected", reason=str(error))
                 raise
             finally:
-                self._notifier.ready(self._summary())
+                self._tell_ready()
         counts = {"added": len(changes.added), "changed": len(changes.changed), "removed": len(changes.removed)}
         self._logger.info("config.reloaded", **counts)
         return changes
@@ -350,6 +350,12 @@ class Daemon:
 
     def _summary(self) -> str:
         return summarize(watch.task.status.state for watch in self.scheduler.tasks())
+
+    def _tell_ready(self) -> None:
+        """A start or a reload is over."""
+        # Counting states takes a moment with 100,000 tasks.
+        if self._notifier.listened_to:
+            self._notifier.ready(self._summary())
 
     def _api_token(self) -> str | None:
         secret = self._loaded.settings.web.api_token
