@@ -21,6 +21,9 @@ class Crew(Generic[_Item]):
     @property
     def is_busy(self) -> bool:
         """Whether nobody is idle; an item cannot be given now."""
+        # Who was cancelled a moment ago has not left yet.
+        while self._idle and self._idle[-1].cancelled():
+            del self._idle[-1]
         return not self._idle
 
     def give(self, item: _Item) -> None:
