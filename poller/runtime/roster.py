@@ -172,6 +172,8 @@ class Roster:
             self._read_up_to = first.revision
         self._revision = max(self._revision, first.revision)
         self._watched |= ready
+        # What is left is of tasks that are watched no more.
+        self._retell([each for each in untold if partition_of(each.task) in ready])
         self._retold.clear()
 
     async def _take_over(
@@ -186,10 +188,14 @@ class Roster:
             if len(held) < PARTITIONS:
                 some = {name: each for name, each in some.items() if partition_of(name) in held}
             self._adopt(some.values())
-            waiting = [each for each in untold if each.task in some and each.transition_id not in self._retold]
-            self._committer.retell(waiting)
-            self._retold.update(each.transition_id for each in waiting)
+            self._retell([each for each in untold if each.task in some])
             await anyio.lowlevel.checkpoint()
+
+    def _retell(self, untold: Iterable[Transition]) -> None:
+        """Has those told that nobody told, but for those that were told a moment ago."""
+        waiting = [each for each in untold if each.transition_id not in self._retold]
+        self._committer.retell(waiting)
+        self._retold.update(each.transition_id for each in waiting)
 
     def _still_held(self, asked: Mapping[int, object]) -> set[int]:
         return {number for number, holding in asked.items() if self._unread.get(number) is holding}

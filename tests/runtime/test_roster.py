@@ -294,6 +294,17 @@ async def test_what_nobody_told_is_told_by_who_takes_over() -> None:
     assert [each.task for each in room.house.listener.transitions] == ["a"]
 
 
+async def test_what_nobody_told_is_told_though_its_task_is_watched_no_more() -> None:
+    """It was taken off the watchlist before anybody could tell that it had ended."""
+    room = Room(entry("a"))
+    room.store.put(entry("gone"), watched=False)
+    step = advance(begin(entry("gone"), START), SUCCEEDED, START)
+    room.store.stored = [step.transition] if step.transition else []
+    room.roster.hold(range(PARTITIONS))
+    await room.roster.catch_up()
+    assert [each.task for each in room.house.listener.transitions] == ["gone"]
+
+
 async def test_what_cannot_be_read_is_read_later() -> None:
     """Again and again."""
     room = Room(entry("a"))
