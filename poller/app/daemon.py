@@ -306,10 +306,12 @@ class Daemon:
         await self._started.wait()
         async with self._reloading:
             self._notifier.reloading()
+            self._stamp = filewatch.stamp(self._sources)
             try:
                 loaded = await anyio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
                 _check_restart(self._loaded, loaded)
                 changes = await self._switch(loaded)
+                self._stamp = filewatch.since(self._stamp, filewatch.stamp(self._sources))
             except PollerError as error:
                 self._metrics.reloaded(ok=False, at=self._clock.now())
                 self._logger.error("config.rejected", reason=str(error))
@@ -366,7 +368,7 @@ class Daemon:
 
     async def _watch_files(self) -> None:
         """Reloads when a file of the config changes; what is wrong with it is in the log."""
-        async for _ in filewatch.changes(self._sources, self._stamp):
+        async for _ in filewatch.changes(self._sources, lambda: self._stamp):
             with suppress(PollerError):
                 await self.reload()
 

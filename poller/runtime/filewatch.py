@@ -31,27 +31,34 @@ def stamp(sources: Sources) -> Stamp:
     return frozenset(seen for path in (*map(str, files), *matching) if (seen := _stamp(path)))
 
 
-async def changes(sources: Sources, last: Stamp) -> AsyncIterator[None]:
-    """Yields each time the files are no longer as they were (``last``, at first) and have come to rest.
+def since(before: Stamp, now: Stamp) -> Stamp:
+    """What tells changes since ``before`` of the files that are watched ``now``; of new ones, changes from now on."""
+    known = {seen[0]: seen for seen in before}
+    return frozenset(known.get(seen[0], seen) for seen in now)
 
-    ``sources`` is asked anew each time, since what was read tells what to watch.
+
+async def changes(sources: Sources, known: Callable[[], Stamp]) -> AsyncIterator[None]:
+    """Yields each time the files are no longer as they are ``known`` and have come to rest.
+
+    Both are asked anew each time: what was read tells what to watch, and whoever reads, on whatever account, knows what
+    he reads. A stamp that is taken before reading never stands for what was not read.
     """
     while True:
         await anyio.sleep(LOOK_SECONDS)
         now = stamp(sources)
-        if now != last:
-            await _settle(sources, now)
+        if now != known() and await _settle(sources, now) != known():
             yield
-            last = stamp(sources)
 
 
-async def _settle(sources: Sources, seen: Stamp) -> None:
+async def _settle(sources: Sources, seen: Stamp) -> Stamp:
+    """Waits until the files rest; their stamp."""
     with anyio.move_on_after(LONGEST_SETTLING):
         while True:
             await anyio.sleep(SETTLE_SECONDS)
             before, seen = seen, stamp(sources)
             if seen == before:
-                return
+                break
+    return seen
 
 
 def _stamp(path: str) -> tuple[str, int, int, int, int] | None:

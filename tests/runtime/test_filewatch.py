@@ -21,17 +21,24 @@ class Ear:
         self.file.write_text("a: 1\n")
         (folder / "watchlist.d").mkdir()
         self.heard = 0
+        self.known: filewatch.Stamp = frozenset()
 
     def sources(self) -> tuple[list[Path], list[str]]:
         return [self.file], [str(self.folder / "watchlist.d" / "*.yaml")]
 
     async def listen(self) -> None:
-        last = filewatch.stamp(self.sources)
-        async for _ in filewatch.changes(self.sources, last):
+        async for _ in filewatch.changes(self.sources, lambda: self.known):
             self.heard += 1
+            self.read()
+
+    def read(self) -> None:
+        """Reads the files, as far as anybody who watches them can tell."""
+        self.known = filewatch.stamp(self.sources)
 
     async def hears(self, change: Callable[[], object]) -> int:
         """How many changes are heard of ``change``."""
+        self.heard = 0
+        self.read()
         listening = asyncio.create_task(self.listen())
         await asyncio.sleep(5)
         made = change()
@@ -107,3 +114,44 @@ async def test_what_is_no_source_is_not_heard_of(ear: Ear) -> None:
         ear.file.write_text("a: 4\n")
 
     assert await ear.hears(elsewhere) == 1
+
+
+async def test_what_somebody_else_has_read_is_no_change(ear: Ear) -> None:
+    """Who writes a file and asks for a reload has it read once, also when the change was noticed before he asked."""
+
+    def write_and_read() -> None:
+        ear.file.write_text("a: 5\n")
+        ear.read()
+
+    async def write_and_read_later() -> None:
+        await asyncio.sleep(0.5)
+        ear.file.write_text("a: 6\n")
+        await asyncio.sleep(0.6)  # Noticed 0.1 s ago, and not at rest for 0.2 s yet.
+        ear.read()
+
+    assert await ear.hears(write_and_read) == 0
+    assert await ear.hears(write_and_read_later) == 0
+
+
+async def test_what_changes_while_it_is_read_is_heard_of(ear: Ear) -> None:
+    """It may have been read as it was before."""
+
+    def write_again() -> None:
+        ear.file.write_text("a: 7\n")
+        ear.read()
+        ear.file.write_text("a: 78\n")
+
+    assert await ear.hears(write_again) == 1
+
+
+async def test_a_file_that_is_watched_from_now_on(ear: Ear) -> None:
+    """Is as it is; what changed of the others while that became known is heard of."""
+    before = filewatch.stamp(ear.sources)
+    other = ear.folder / "watchlist.d" / "c.yaml"
+    other.write_text("tasks: []\n")
+    assert filewatch.since(before, filewatch.stamp(ear.sources)) == filewatch.stamp(ear.sources)
+    ear.file.write_text("a: 89\n")
+    assert filewatch.since(before, filewatch.stamp(ear.sources)) != filewatch.stamp(ear.sources)
+    before = filewatch.stamp(ear.sources)
+    other.unlink()
+    assert filewatch.since(before, filewatch.stamp(ear.sources)) == filewatch.stamp(ear.sources)
