@@ -31,9 +31,9 @@ MOST_RECEIVED = 2 * LONGEST_BODY
 IDLE_SECONDS = 4.0
 """Seconds after which an idle connection is used no more. Many servers close theirs after five: a request that crosses
 with that is lost, and is not sent a second time."""
-UNHEARD_SECONDS = 0.05
-"""Seconds since its last use after which a connection is asked whether the server hung up unheard. No server keeps
-connections open for less; to ask each time would cost a system call for each poll."""
+UNHEARD_SECONDS = 1.0
+"""Seconds since its last use after which a connection is asked whether the server hung up unheard. Servers keep
+connections open for longer; to ask each time would cost a system call for each poll."""
 DNS_SECONDS = 10
 """Seconds for which a name's addresses are remembered."""
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
@@ -101,12 +101,13 @@ class HttpTransport:
         except ValueError as error:
             raise NotBroughtError(f"proxy: {error}") from error
         connection: Connection | None = None
-        patience: asyncio.TimerHandle | None = None
+        protocol: ResponseHandler | None = None
+        pool = self._pool or self._open_pool()
         try:
-            pool = self._pool or self._open_pool()
             latest = pool.now() + self._timeout
             connection = await pool.connect(self._way_to(request.origin, proxy), [], self._limits)
-            patience = pool.give_up_at(latest, connection)
+            protocol = connection.protocol
+            pool.patience.begin(protocol, latest)
             return await self._ask(connection, request, proxy)
         except _NOT_BROUGHT as error:
             cause = error
@@ -114,8 +115,7 @@ class HttpTransport:
                 cause = aiohttp.ConnectionTimeoutError()
             raise NotBroughtError(self._complaint(cause, self._route(request, proxy))) from error
         finally:
-            if patience is not None:
-                patience.cancel()
+            pool.patience.end(protocol)
             if connection is not None:
                 connection.close()  # Unless it was released.
 
@@ -225,20 +225,11 @@ class _Pool(aiohttp.TCPConnector):
         super().__init__(**options)
         # aiohttp has no public way to bound what its parser is fed.
         self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
+        self.patience = _Patience(self._loop)
 
     def now(self) -> float:
         """The event loop's time, seconds."""
         return self._loop.time()
-
-    def give_up_at(self, latest: float, connection: Connection) -> asyncio.TimerHandle | None:
-        """Gives up what is asked over ``connection`` at ``latest``, unless that is cancelled.
-
-        As `asyncio.timeout` does, which asks the system several times for it.
-        """
-        protocol = connection.protocol
-        if not isinstance(protocol, _Bounded):
-            return None
-        return self._loop.call_at(latest, protocol.give_up, TimeoutError())
 
     async def connect(
         self,
@@ -306,6 +297,43 @@ class _Bounded(ResponseHandler):
         self.set_exception(error)
         if self.transport is not None:
             self.transport.abort()
+
+
+class _Patience:
+    """Gives up exchanges that take too long. One timer does for all of them: they cost more than they look."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._latest: dict[_Bounded, float] = {}
+        self._look_at = float("inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, protocol: ResponseHandler | None, latest: float) -> None:
+        """Gives up the exchange over ``protocol`` at ``latest``, on the loop's clock, unless it ends before."""
+        if isinstance(protocol, _Bounded):
+            self._latest[protocol] = latest
+            if latest < self._look_at:
+                self._set_timer(latest)
+
+    def end(self, protocol: ResponseHandler | None) -> None:
+        """It has ended, if it ever began."""
+        if isinstance(protocol, _Bounded):
+            self._latest.pop(protocol, None)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_at, self._timer = at, self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        # uvloop knows whole milliseconds, and may be so much early.
+        now = self._loop.time() + 1e-3
+        self._look_at = float("inf")
+        for protocol in [protocol for protocol, latest in self._latest.items() if latest <= now]:
+            del self._latest[protocol]
+            protocol.give_up(TimeoutError())
+        if self._latest:
+            self._set_timer(min(self._latest.values()))
 
 
 def _is_hung_up(transport: asyncio.Transport | None) -> bool:

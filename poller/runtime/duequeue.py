@@ -5,13 +5,12 @@ from collections.abc import Collection, Iterable
 from itertools import count
 
 from poller.domain.urgency import TURN
+from poller.runtime.limits import TOGETHER
 from poller.runtime.watch import Watch
 
-TOGETHER = 0.02
-"""Seconds by which a poll may go out early when another one does: together they cost fewer wake-ups than alone. No
-longer than the pacer's tolerance, so that the pace is what it would be."""
 _EARLY = 0.01
-"""By which share of its shortest delay a poll may be early on that account."""
+"""By which share of its shortest delay a poll may go out early when another one does, up to `TOGETHER`: together they
+cost fewer wake-ups than alone."""
 
 _Place = tuple[float, int, Watch]
 """A moment, the ticket that is valid while its watch has it, and the watch."""
@@ -68,7 +67,7 @@ class DueQueue:
     def wait(self, now: float, along: bool = False) -> float | None:
         """Seconds until one is due; 0 if one is, None if nobody is planned.
 
-        With ``along``, when another one goes now, one counts as due that would be a moment later; see `TOGETHER`.
+        With ``along``, when another one goes now, one counts as due that would be a moment later; see `_EARLY`.
         """
         self._advance(now)
         if not self._due:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from hmac import digest
+from hmac import HMAC
 
 from poller.providers.request import Request, encode_query
 
@@ -44,7 +44,15 @@ def sha256_hex(content: bytes) -> str:
 
 def hmac_sha256_hex(secret: str, text: str) -> str:
     """Signs `text` with the secret itself: neither scheme derives a key from it."""
-    return digest(secret.encode(), text.encode(), "sha256").hex()
+    keyed = _keyed(secret).copy()
+    keyed.update(text.encode())
+    return keyed.hexdigest()
+
+
+# Cached, because OpenSSL takes longer to begin with a key than to sign.
+@lru_cache(maxsize=64)
+def _keyed(secret: str) -> HMAC:
+    return HMAC(secret.encode(), digestmod=sha256)
 
 
 def check_utc(now: datetime) -> None:
