@@ -80,4 +80,6 @@ def _foreseen_delay(task: Task, foreseen: Prospect, age: float) -> float:
 
 
 def _parted(task: Task, delay: float, shortest: float) -> float:
-    return delay if delay < PARTED_FROM else delay - phase(task.entry.name) * (delay - shortest)
+    if delay < PARTED_FROM or delay <= shortest:
+        return delay
+    return delay - phase(task.entry.name) * (delay - shortest)

@@ -105,7 +105,14 @@ def _encoded(body: Json) -> bytes:
 
 def _filled(templates: Mapping[str, str], params: Mapping[str, str]) -> dict[str, str]:
     """The lines whose parameters are given; the others are left out."""
-    return {key: fill(text, params) for key, text in templates.items() if params.keys() >= needed(text)}
+    filled = {}
+    for key, text in templates.items():
+        names = needed(text)
+        if not names:
+            filled[key] = text
+        elif params.keys() >= names:
+            filled[key] = fill(text, params)
+    return filled
 
 
 class HttpProvider:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from poller.domain.circuit import Pauses
 
 TOGETHER = 0.1
-"""Seconds by which polls may run ahead of an even pace, so that several can go at once, and that a timer which fires late
-costs no throughput."""
+"""Seconds by which polls may run ahead of an even pace, so that several can go at once, and that a timer which fires
+late costs no throughput."""
 _SECOND = 1.001
 """A second, and by how much whoever waits for its end may be early."""
 _SLACK = 0.02

@@ -509,7 +509,7 @@ async def test_the_whole_time_holds_for_a_connection_too() -> None:
 
 
 async def test_each_exchange_has_its_own_time() -> None:
-    """One timer does for all of them; who asks later, or got a connection later, is given up when its own time comes."""
+    """One timer does for all of them; who asks later is given up when its own time comes, not before."""
     wire = Wire((then_silence(),))
     await wire.start()
     transport = HttpTransport(timeout=0.4, max_in_flight=4)

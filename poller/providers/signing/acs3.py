@@ -60,7 +60,7 @@ def _unsigned_headers(request: Request, key: AccessKey, now: datetime, nonce: st
     check_header("x-acs-signature-nonce", nonce)
     headers = {
         # Of the same form as strftime's, in a third of the time.
-        "x-acs-date": f"{now.isoformat()[:19]}Z",
+        "x-acs-date": now.isoformat(timespec="seconds")[:19] + "Z",
         "x-acs-signature-nonce": nonce,
         "x-acs-content-sha256": canonical.sha256_hex(request.body),
     }
