@@ -7,15 +7,32 @@ the leases it relies on and compares epochs in its own transaction.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, Select, and_, bindparam, cast, delete, exists, extract, func, or_, select, tuple_, update
+from sqlalchemy import (
+    Double,
+    Select,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    extract,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from poller.domain.errors import StoreError
 from poller.domain.observation import Outcome
 from poller.domain.shares import partition_of
 from poller.protocols import Batch, Look, Member, Refusal
-from poller.store.schema import connections, leases, replicas, watchlist
+from poller.store.schema import connections, leases, metadata, replicas, watchlist
 
 if TYPE_CHECKING:
     from poller.store.statements import Insert
@@ -52,6 +69,23 @@ _MEMBERS = (
     .order_by(replicas.c.joined_at, replicas.c.id)
 )
 
+IDLE_SECONDS = 4
+"""For which a transaction may stand still."""
+
+_END_STANDSTILLS = text(
+    "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a"
+    " WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()"
+    " AND a.state = 'active' AND a.wait_event = 'ClientRead'"
+    " AND a.state_change < clock_timestamp() - make_interval(secs => :seconds)"
+    " AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+    "  WHERE l.pid = a.pid AND c.relname IN :tables AND pg_table_is_visible(c.oid))"
+).bindparams(
+    bindparam("seconds", float(IDLE_SECONDS)),
+    bindparam("tables", [table.name for table in metadata.sorted_tables], expanding=True),
+)
+"""A statement goes to the server in two messages. Whoever is stopped between them would keep its locks for as long as
+that lasts: by PostgreSQL's account it is neither idle, nor does a statement run that could be ended."""
+
 
 class SqlCluster:
     """A `Cluster` in the tables of the store. ``transaction`` does something in one of its transactions."""
@@ -67,7 +101,13 @@ class SqlCluster:
         await self._run(row.on_conflict_do_update(index_elements=[replicas.c.id], set_={"expires_at": until}))
 
     async def look(self, replica: str, seconds: float | None = None) -> Look | None:
-        """What ``replica`` sees, and a sign of its life with ``seconds``; see `Cluster.look`."""
+        """What ``replica`` sees, and a sign of its life with ``seconds``; see `Cluster.look`.
+
+        With a sign of life go transactions of others that stand still: they may hold what is to be taken.
+        """
+
+        async def end_standstills(connection: AsyncConnection) -> None:
+            await connection.execute(_END_STANDSTILLS)
 
         async def work(connection: AsyncConnection) -> Look | None:
             if seconds is not None:
@@ -87,6 +127,9 @@ class SqlCluster:
             )
 
         found: Look | None = await self._transaction(work)
+        if seconds is not None:
+            with suppress(StoreError):
+                await self._transaction(end_standstills)
         return found
 
     async def members(self) -> Sequence[Member]:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from poller.domain.errors import StoreError
+from poller.store.leases import IDLE_SECONDS
 
 ALLOWED = "postgresql://USER[:PASSWORD]@HOST[:PORT]/DATABASE, with options like ?sslmode=verify-full behind it"
 
@@ -27,7 +28,7 @@ _COMMAND_SECONDS = 10.0
 """For one command; a database that takes longer is in trouble, and what it was to do is done later."""
 
 _BOUNDS = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '4000', true),"
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}000', true),"
     " set_config('lock_timeout', '4000', true), set_config('statement_timeout', '9000', true)"
 )
 """A replica that is stopped within a transaction must not keep what it has locked from the others, milliseconds."""
@@ -54,7 +55,7 @@ _WORDS: Mapping[str, str] = {
     "53300": "takes no more connections: raise max_connections, or put a pooler between",
     "55P03": "another transaction holds what this one needs",
     "57014": "took too long",
-    "57P01": "is shutting down",
+    "57P01": "ended the connection: it is shutting down, or this replica stood still",
     "57P02": "has crashed, and is recovering",
     "57P03": "is starting up, or shutting down",
 }

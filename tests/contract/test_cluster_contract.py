@@ -442,11 +442,16 @@ async def test_whoever_is_slow_to_choose_takes_nothing_from_who_is_quicker(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("between", ["statements", "two messages"])
 @pytest.mark.parametrize("locked", ["leases", "replicas"])
 async def test_who_is_stopped_within_a_transaction_keeps_nobody_from_taking(
-    store: SqlStore, postgres_store_url: str, locked: str
+    store: SqlStore, postgres_store_url: str, locked: str, between: str
 ) -> None:
-    """What it has locked is taken as soon as the database has ended its transaction, the rest at once."""
+    """What it has locked is taken as soon as its transaction has been ended, the rest at once.
+
+    Between two statements the database ends it by itself. A statement takes two messages, though, and between these no
+    timeout of PostgreSQL holds.
+    """
     cluster = store.cluster()
     assert cluster is not None
     await cluster.join("stopped", 0.1)
@@ -458,9 +463,13 @@ async def test_who_is_stopped_within_a_transaction_keeps_nobody_from_taking(
         await database.bound(stopped)
         where = "owner = 'stopped'" if locked == "leases" else "id = 'stopped'"
         await stopped.execute(text(f"SELECT FROM {locked} WHERE {where} FOR NO KEY UPDATE"))
+        if between == "two messages":
+            raw = await stopped.get_raw_connection()
+            assert raw.driver_connection is not None
+            await raw.driver_connection.prepare("SELECT 1", name="")
         assert len(await cluster.take("b", PARTITIONS)) == PARTITIONS - 10
         for _ in range(20):
-            look = await cluster.look("b")
+            look = await cluster.look("b", LONG)
             assert look is not None
             for dead in look.dead:
                 # It may have to wait for the lock, and be told so.
