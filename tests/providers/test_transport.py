@@ -22,7 +22,7 @@ from poller.config.values import Surroundings
 from poller.providers.proxy import Proxy, parse_proxy, proxy_source
 from poller.providers.request import Request
 from poller.providers.tls import LOOK_SECONDS, ClientContext
-from poller.providers.transport import IDLE_SECONDS, UNHEARD_SECONDS, HttpTransport, NotBroughtError
+from poller.providers.transport import IDLE_SECONDS, UNHEARD_SECONDS, HttpTransport, NotBroughtError, _Pool
 from tests.providers.authority import NOW, Authority, self_signed, tls_server
 from tests.providers.wire import Behaviour, Wire, http, then_close, then_reset, then_silence
 
@@ -525,6 +525,43 @@ async def test_each_exchange_has_its_own_time() -> None:
     await transport.close()
     await wire.stop()
     assert min(lasted) > 0.39
+
+
+async def test_who_got_a_connection_late_is_given_up_no_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time began when it asked, before that of one that got a connection first."""
+    wire = Wire((then_silence(),))
+    await wire.start()
+    transport, connect, ended = HttpTransport(timeout=0.4, max_in_flight=4), _Pool.connect, []
+
+    async def connect_slowly(*arguments: Any) -> Any:
+        monkeypatch.setattr(_Pool, "connect", connect)
+        await asyncio.sleep(0.2)
+        return await connect(*arguments)
+
+    async def ask(name: str) -> None:
+        await brought(wire.url, transport)
+        ended.append(name)
+
+    monkeypatch.setattr(_Pool, "connect", connect_slowly)
+    first = asyncio.create_task(ask("first"))
+    await asyncio.sleep(0.1)
+    await asyncio.gather(first, ask("second"))
+    await transport.close()
+    await wire.stop()
+    assert ended == ["first", "second"]
+
+
+async def test_who_was_answered_is_given_up_no_more() -> None:
+    """When its time is over the connection is idle, or somebody else's; it is used on."""
+    wire = Wire((OK,))
+    await wire.start()
+    transport = HttpTransport(timeout=0.2, max_in_flight=2)
+    for _ in range(3):
+        assert await brought(wire.url, transport) == ANSWERED
+        await asyncio.sleep(0.25)
+    await transport.close()
+    await wire.stop()
+    assert wire.connections == 1
 
 
 # --- connections used again ----------------------------------------------------------------------------------------

@@ -289,7 +289,9 @@ async def test_what_has_ended_delays_nobody_after_a_restart() -> None:
 
 
 async def test_a_connection_is_told_what_the_last_answer_said() -> None:
-    """After a poll without an answer, over a new connection, and when time has changed the task: nothing."""
+    """After a poll without an answer or one beside the schedule, over a new connection, and when time has changed the
+    task: nothing.
+    """
     told: list[int | None] = []
 
     class Attentive(ScriptedProvider):
@@ -305,6 +307,11 @@ async def test_a_connection_is_told_what_the_last_answer_said() -> None:
     house.scheduler.use([build_lane("one", second, house.scheduler)])
     await asyncio.sleep(50)
     (watch,) = house.scheduler.tasks()
+    assert watch.said is not None
+    await house.scheduler.refresh(watch)
+    assert watch.said is None
+    await asyncio.sleep(10)
+    assert watch.said is not None
     house.scheduler.await_run(watch)
     assert watch.said is None
     await polling
