@@ -88,7 +88,7 @@ class Site:
     async def until_over(self) -> None:
         """Waits until every job but the endless one has ended and is told; stops the daemon."""
         async with asyncio.timeout(2 * SECONDS):
-            while len(ends(self.running.logged("task.transition"))) < JOBS:
+            while len(set(ends(self.running.logged("task.transition")))) < JOBS:
                 await asyncio.sleep(0.1)
         assert await self.running.stop() == 0
 
