@@ -159,7 +159,7 @@ def write_storm_config(folder: Path, url: str, names: list[str]) -> Path:
     config = write_config(folder, url, [], include=["many.jsonl", "more.yaml"])
     data = yaml.safe_load(config.read_text("utf-8"))
     data["providers"]["jobs"]["rate_limit"] = "2000/s"
-    rewrite(config, providers=data["providers"], schedule={"initial": "6s", "max": "6s"})
+    rewrite(config, providers=data["providers"], schedule={"initial": "2s", "max": "2s"})
     rewrite(config, web=data["web"] | {"api_token": "t0ken"})
     return config
 
