@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from poller.runtime.filewatch import LOOK_SECONDS, SETTLE_SECONDS
 from tests.daemon.process import DaemonProcess, daemon, job, local_cloud, poller, write_config
 from tests.ports import free_port
 
@@ -69,6 +70,24 @@ async def test_a_changed_file_is_taken_over_by_itself(tmp_path: Path) -> None:
             assert tasks["job-1"]["labels"] == {"team": "ads"}
             assert await polls(running) >= before
             assert (await counted(running))["poller_config_last_reload_successful"] == 1
+
+
+async def test_what_was_read_on_request_is_not_read_again(tmp_path: Path) -> None:
+    """Nor what is included since; each is watched from then on."""
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({"tasks": [job("job-2")]}), "utf-8")
+    async with local_cloud(generate=GENERATED) as (_, url):
+        config = write_config(tmp_path, url, [job("job-1")])
+        async with daemon(config) as running:
+            rewrite(config, include=["more.yaml"])
+            running.signal(signal.SIGHUP)
+            await until_reloads(running, 1)
+            await asyncio.sleep(2 * (LOOK_SECONDS + SETTLE_SECONDS))
+            (line,) = running.logged("config.reloaded")
+            assert (line["added"], line["removed"]) == (1, 0)
+            more.write_text(yaml.safe_dump({"tasks": [job("job-3")]}), "utf-8")
+            _, line = await until_reloads(running, 2)
+            assert (line["added"], line["removed"]) == (1, 1)
 
 
 async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
